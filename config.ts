@@ -1,0 +1,204 @@
+/**
+ * Turns raw configuration values into one validated, typed `StackConfig`.
+ *
+ * `Pulumi.yaml` declares each key with its default and description; Pulumi, or `make`, hands the
+ * values over as text. This file knows nothing of Pulumi, so a wrong value is refused with the same
+ * words before a single resource exists, whoever asks.
+ */
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { durationSeconds, type LoadProfile, type Thresholds } from "./k6/profile";
+import { portIsFree, publishedBy } from "./runner/ports";
+
+export const project = "coupon-load-test";
+
+/** One environment, checked. Ports are on 127.0.0.1; images are references by tag or digest. */
+export interface StackConfig {
+  target:
+    | { kind: "sample"; port: number; stock: number; redisImage: string; nodeImage: string }
+    | { kind: "external"; baseUrl: string };
+  /** The k6 script, relative to the project's folder or absolute. */
+  script: string;
+  profile: LoadProfile;
+  thresholds: Thresholds;
+  /** Changing it runs the test again. */
+  runId: string;
+  executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
+  influxdb: { image: string; port: number; retention: string };
+  grafana: { image: string; port: number };
+}
+
+/** A refused value. Pulumi prints errors with this mark without a stack trace. */
+export class ConfigError extends Error {
+  readonly __pulumiRunError = true;
+}
+
+/** Raw values by key, without the project's name before the key. */
+export type Values = Record<string, string>;
+
+/** The project's values out of all that Pulumi knows (`pulumi.runtime.allConfig()`). */
+export function projectValues(all: Values): Values {
+  const own = Object.entries(all).filter(([key]) => key.startsWith(`${project}:`));
+  return Object.fromEntries(own.map(([key, value]) => [key.slice(project.length + 1), value]));
+}
+
+/** The name of a stack's container; volumes share it. Also how the stack knows its own. */
+export const containerName = (stack: string, service: string) => `${project}-${stack}-${service}`;
+
+/**
+ * Checks `values`, keyed without the project's name, and gives them their types.
+ *
+ * @param values every key that `Pulumi.yaml` declares, and no other
+ * @param root the folder that `script` is relative to
+ * @throws ConfigError naming the key, the value and what is allowed
+ */
+export function parseConfig(values: Values, root: string): StackConfig {
+  const known = new Set<string>();
+  const text = (key: string) => {
+    known.add(key);
+    return values[key] ?? "";
+  };
+  const refuse = (key: string, allowed: string): never => {
+    throw new ConfigError(
+      `configuration key "${key}" is ${JSON.stringify(values[key] ?? "")}: ${allowed}`,
+    );
+  };
+  const oneOf = <T extends string>(key: string, ...allowed: T[]): T => {
+    const value = text(key);
+    return allowed.find((each) => each === value) ?? refuse(key, `must be ${allowed.join(" or ")}`);
+  };
+  const integer = (key: string, min: number, max = Number.MAX_SAFE_INTEGER) => {
+    const value = text(key);
+    const allowed =
+      `must be a whole number, ` +
+      (max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `${min} to ${max}`);
+    if (!/^\d+$/.test(value) || Number(value) < min || Number(value) > max) refuse(key, allowed);
+    return Number(value);
+  };
+  const share = (key: string) => {
+    const value = text(key);
+    if (!/^(0|1|[01]?\.\d+)$/.test(value) || Number(value) > 1) {
+      refuse(key, "must be a number from 0 to 1, such as 0.01");
+    }
+    return Number(value);
+  };
+  const duration = (key: string) =>
+    durationSeconds(text(key)) === undefined
+      ? refuse(key, "must be a positive duration in ms, s, m or h, such as 30s, 1m or 1h30m")
+      : text(key);
+  const image = (key: string) =>
+    /^[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?$/.test(text(key)) && /[:@][^/]+$/.test(text(key))
+      ? text(key)
+      : refuse(key, "must be an image with a tag or a digest, such as influxdb:1.8.10");
+  const port = (key: string) => integer(key, 1, 65535);
+
+  const kind = oneOf("target", "sample", "external");
+  const baseUrl = parseBaseUrl(text("baseUrl"), kind === "external", (allowed) =>
+    refuse("baseUrl", allowed),
+  );
+  const sample = {
+    kind: "sample" as const,
+    port: port("couponApiPort"),
+    stock: integer("couponStock", 0),
+    redisImage: image("redisImage"),
+    nodeImage: image("nodeImage"),
+  };
+
+  const script = text("script");
+  if (
+    !/\.[jt]s$/.test(script) ||
+    !fs.statSync(path.resolve(root, script), { throwIfNoEntry: false })?.isFile()
+  ) {
+    refuse("script", "must be the path of an existing k6 script, ending in .ts or .js");
+  }
+
+  const profile: LoadProfile = {
+    rate: integer("rate", 1),
+    timeUnit: duration("timeUnit"),
+    duration: duration("duration"),
+    preAllocatedVUs: integer("preAllocatedVUs", 1),
+    maxVUs: integer("maxVUs", 1),
+    userIdBase: integer("userIdBase", 1),
+    userCount: integer("userCount", 1),
+    couponId: integer("couponId", 1),
+  };
+  if (profile.maxVUs < profile.preAllocatedVUs) {
+    refuse("maxVUs", `must be at least preAllocatedVUs, which is ${profile.preAllocatedVUs}`);
+  }
+
+  const retention = text("retention");
+  if (!/^[1-9]\d*[hdw]$/.test(retention)) {
+    refuse("retention", "must be a whole number of hours, days or weeks, such as 12h, 30d or 4w");
+  }
+
+  const k6Image = image("k6Image");
+  const k6Binary = text("k6Binary") || refuse("k6Binary", "must be a command or a path");
+  const config: StackConfig = {
+    target: kind === "sample" ? sample : { kind, baseUrl },
+    script,
+    profile,
+    thresholds: {
+      p95Ms: integer("p95LimitMs", 1),
+      p99Ms: integer("p99LimitMs", 1),
+      failedRate: share("failedRateLimit"),
+      checksRate: share("checksRateLimit"),
+      droppedIterations: integer("droppedIterationsLimit", 0),
+    },
+    runId: text("runId"),
+    executor:
+      oneOf("executor", "docker", "local") === "docker"
+        ? { kind: "docker", image: k6Image }
+        : { kind: "local", binary: k6Binary },
+    influxdb: { image: image("influxdbImage"), port: port("influxdbPort"), retention },
+    grafana: { image: image("grafanaImage"), port: port("grafanaPort") },
+  };
+
+  const owner = new Map<number, string>();
+  for (const { key, port } of publishedPorts(config)) {
+    const other = owner.get(port);
+    if (other) refuse(key, `must differ from ${other}`);
+    owner.set(port, key);
+  }
+  for (const key of Object.keys(values)) {
+    if (!known.has(key)) refuse(key, `is unknown; the keys are ${[...known].sort().join(", ")}`);
+  }
+  return config;
+}
+
+/**
+ * Refuses ports that something else holds, before anything is created.
+ *
+ * @throws ConfigError naming the key and the port
+ */
+export async function requireFreePorts(config: StackConfig, stack: string): Promise<void> {
+  for (const { key, port, service } of publishedPorts(config)) {
+    if ((await portIsFree(port)) || publishedBy(containerName(stack, service), port)) continue;
+    throw new ConfigError(
+      `configuration key "${key}" is "${port}": that port is in use on this machine; ` +
+        `stop what listens there, or choose another port`,
+    );
+  }
+}
+
+/** The ports on 127.0.0.1 that the stack takes, with the key that sets each and who holds it. */
+export function publishedPorts(config: StackConfig) {
+  const ports = [
+    { key: "influxdbPort", port: config.influxdb.port, service: "influxdb" },
+    { key: "grafanaPort", port: config.grafana.port, service: "grafana" },
+  ];
+  if (config.target.kind === "sample") {
+    ports.push({ key: "couponApiPort", port: config.target.port, service: "coupon-api" });
+  }
+  return ports;
+}
+
+function parseBaseUrl(value: string, required: boolean, refuse: (allowed: string) => never) {
+  if (!required) return value && refuse("must be empty, or target must be external");
+  if (!/^https?:\/\/[^/\s?#@]+(\/[^\s?#]*)?$/.test(value) || !URL.canParse(value)) {
+    refuse(
+      "must be a URL with http:// or https:// and without user, query or fragment, " +
+        "such as http://localhost:8080",
+    );
+  }
+  return value.replace(/\/+$/, "");
+}
