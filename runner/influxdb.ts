@@ -1,0 +1,91 @@
+/**
+ * A client for InfluxDB 1.8's HTTP API. Self-contained, since Pulumi serializes `query` together
+ * with the resources that use it.
+ */
+
+/** Where InfluxDB answers, and as whom to ask; without a user the request is anonymous. */
+export interface Connection {
+  url: string;
+  username?: string;
+  password?: string;
+}
+
+/** One series of an answer: rows of values in the order of `columns`. */
+export interface Series {
+  name: string;
+  tags?: Record<string, string>;
+  columns: string[];
+  values: (string | number | null)[][];
+}
+
+/** An answer that says no. `status` is HTTP's. */
+export class InfluxDbError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Quotes a name for InfluxQL. */
+export const identifier = (name: string) => `"${name.replace(/\\/g, "\\\\").replace(/"/g, '\\"')}"`;
+
+/** Quotes a text for InfluxQL. */
+export const literal = (text: string) => `'${text.replace(/\\/g, "\\\\").replace(/'/g, "\\'")}'`;
+
+async function send(
+  { url, username, password }: Connection,
+  path: string,
+  body: string | URLSearchParams,
+) {
+  const headers: Record<string, string> = {};
+  if (username) {
+    headers.authorization =
+      "Basic " + Buffer.from(`${username}:${password ?? ""}`).toString("base64");
+  }
+  let response;
+  try {
+    response = await fetch(`${url}${path}`, {
+      method: "POST",
+      headers,
+      body,
+      signal: AbortSignal.timeout(60_000),
+    });
+  } catch (error) {
+    const { message, cause } = error as { message: string; cause?: { message?: string } };
+    throw new Error(`InfluxDB does not answer at ${url}: ${cause?.message || message}`);
+  }
+  const text = await response.text();
+  const answer = text.startsWith("{") ? JSON.parse(text) : {};
+  const refusal: string | undefined =
+    answer.error ??
+    answer.results?.find((result: { error?: string }) => result.error)?.error ??
+    (response.ok ? undefined : text || response.statusText);
+  if (refusal) throw new InfluxDbError(response.status, refusal.trim());
+  return answer;
+}
+
+/**
+ * Runs InfluxQL statements (separated by `;`) and gives each one's series. The text travels in the
+ * request's body, so a password in it is in no access log. Times come back in milliseconds since 1970.
+ *
+ * @throws InfluxDbError when InfluxDB refuses, Error when it does not answer
+ */
+export async function query(
+  connection: Connection,
+  statements: string,
+  database = "",
+): Promise<Series[][]> {
+  const answer = await send(
+    connection,
+    `/query?epoch=ms&db=${encodeURIComponent(database)}`,
+    new URLSearchParams({ q: statements }),
+  );
+  return answer.results.map((result: { series?: Series[] }) => result.series ?? []);
+}
+
+/** Writes points in line protocol. */
+export async function write(connection: Connection, database: string, lines: string) {
+  await send(connection, `/write?db=${encodeURIComponent(database)}`, lines);
+}

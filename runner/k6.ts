@@ -1,0 +1,257 @@
+/** Starts k6 for one run: in Docker or as a local process, behind one small interface. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
+import * as tar from "tar-stream";
+import { k6Options } from "../k6/profile";
+import { scriptFiles } from "./script";
+import { type Credentials, RunFailure, type RunRequest } from "./types";
+
+/** k6's part in a run. Output goes to `k6.log`, `k6-summary.json` and `report.html` of `dir`. */
+export interface Executor {
+  /** Such as `v1.8.1`. @throws RunFailure when k6 cannot be had */
+  version(): Promise<string>;
+  /** Runs the script to its end, or to a graceful stop when `signal` fires; gives k6's exit code. */
+  run(id: string, dir: string, signal: AbortSignal): Promise<number>;
+}
+
+/** The scenario of this project. It takes its base URL from outside; others may name localhost. */
+const ownScript = "k6/coupon-issue.ts";
+
+const exec = promisify(execFile);
+
+export function executorFor(request: RunRequest, credentials: Credentials): Executor {
+  return request.executor.kind === "docker"
+    ? dockerExecutor(request, credentials, request.executor)
+    : localExecutor(request, credentials, request.executor.binary);
+}
+
+function localExecutor(request: RunRequest, credentials: Credentials, binary: string): Executor {
+  return {
+    version: () => versionOf([binary]),
+    async run(id, dir, signal) {
+      const secrets = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
+      try {
+        const config = path.join(secrets, "config.json");
+        fs.writeFileSync(config, k6Config(request, credentials, request.influxdb.url), {
+          mode: 0o600,
+        });
+        const args = k6Arguments(request, id, {
+          config,
+          out: dir,
+          script: path.resolve(request.script),
+          baseUrl: request.target.url,
+        });
+        const env = { ...process.env, ...k6Environment(dir) };
+        const k6 = spawn(binary, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+        return await ended(k6, path.join(dir, "k6.log"), signal, () => k6.kill("SIGINT"));
+      } finally {
+        fs.rmSync(secrets, { recursive: true });
+      }
+    },
+  };
+}
+
+/** k6 in a container: files are copied in and out, so no folder of this machine is mounted. */
+function dockerExecutor(
+  request: RunRequest,
+  credentials: Credentials,
+  { image, network }: { image: string; network: string },
+): Executor {
+  return {
+    version: () => versionOf(["docker", "run", "--rm", "--network", "none", image]),
+    async run(id, dir, signal) {
+      const place = await placeInDocker(request, image, network);
+      const out = "/load-test/out";
+      const container = `${id}-k6`;
+      const script = path.resolve(request.script);
+      const args = k6Arguments(request, id, {
+        config: "/load-test/config.json",
+        out,
+        script: `/load-test/script/${path.basename(script)}`,
+        baseUrl: place.baseUrl,
+      });
+      const env = Object.entries(k6Environment(out)).map(([name, value]) => `${name}=${value}`);
+      await exec("docker", [
+        "create",
+        ...["--name", container, "--label", `coupon-load-test.stack=${request.stack}`],
+        ...["--network", place.network, "--cap-drop", "ALL"],
+        ...["--security-opt", "no-new-privileges"],
+        ...env.flatMap((each) => ["--env", each]),
+        image,
+        ...args,
+      ]);
+      try {
+        await copyIn(
+          container,
+          script,
+          k6Config(request, credentials, place.influxdbUrl, place.hosts),
+        );
+        const k6 = spawn("docker", ["start", "--attach", container], {
+          stdio: ["ignore", "pipe", "pipe"],
+        });
+        const code = await ended(k6, path.join(dir, "k6.log"), signal, () => {
+          execFile("docker", ["kill", "--signal", "INT", container], () => undefined);
+        });
+        await copyOut(container, out, dir);
+        return code;
+      } finally {
+        await exec("docker", ["rm", "--force", "--volumes", container]);
+      }
+    },
+  };
+}
+
+async function versionOf([command, ...args]: string[]): Promise<string> {
+  try {
+    const { stdout } = await exec(command, [...args, "version"]);
+    return /v\d+\.\d+\.\d+\S*/.exec(stdout)?.[0] ?? stdout.trim();
+  } catch (error) {
+    const { stderr, message } = error as { stderr?: string; message: string };
+    const cause = (stderr || message).trim().split("\n").pop();
+    throw new RunFailure(`k6 cannot be started (${[command, ...args].join(" ")}): ${cause}`);
+  }
+}
+
+/** The command line. It holds no secret: the writer's password is in the configuration file. */
+function k6Arguments(
+  { profile, thresholds }: RunRequest,
+  id: string,
+  at: { config: string; out: string; script: string; baseUrl: string },
+): string[] {
+  return [
+    "run",
+    ...["--config", at.config, "--out", "influxdb", "--tag", `testid=${id}`],
+    ...["--summary-export", `${at.out}/k6-summary.json`, "--no-color", "--no-usage-report"],
+    ...["--env", `BASE_URL=${at.baseUrl}`],
+    ...["--env", `PROFILE=${JSON.stringify(profile)}`],
+    ...["--env", `THRESHOLDS=${JSON.stringify(thresholds)}`],
+    at.script,
+  ];
+}
+
+/** k6's own HTML report; port -1 keeps its live page shut. */
+const k6Environment = (out: string) => ({
+  K6_WEB_DASHBOARD: "true",
+  K6_WEB_DASHBOARD_PORT: "-1",
+  K6_WEB_DASHBOARD_PERIOD: "1s",
+  K6_WEB_DASHBOARD_EXPORT: `${out}/report.html`,
+  K6_AUTO_EXTENSION_RESOLUTION: "false",
+});
+
+/**
+ * k6's configuration file: the store, and options for scripts that set none of their own (a
+ * script's options win over the file's).
+ */
+function k6Config(
+  { profile, thresholds, influxdb }: RunRequest,
+  { writer: { username, password } }: Credentials,
+  addr: string,
+  hosts?: Record<string, string>,
+): string {
+  const { scenarios: _, ...options } = k6Options(profile, thresholds);
+  const store = { addr, db: influxdb.database, username, password };
+  return JSON.stringify({ ...options, hosts, collectors: { influxdb: store } });
+}
+
+/** Keeps k6's output and waits for its end; on `signal` asks it to stop, and after 15 s ends it. */
+async function ended(
+  child: ChildProcess,
+  logFile: string,
+  signal: AbortSignal,
+  stop: () => void,
+): Promise<number> {
+  const log = fs.createWriteStream(logFile, { flags: "a" });
+  child.stdout?.pipe(log, { end: false });
+  child.stderr?.pipe(log, { end: false });
+  let force: NodeJS.Timeout | undefined;
+  const onAbort = () => {
+    stop();
+    force = setTimeout(() => child.kill("SIGKILL"), 15_000);
+  };
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort);
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (code) => resolve(code ?? 137));
+    });
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    clearTimeout(force);
+    await new Promise<void>((resolve) => log.end(resolve));
+  }
+}
+
+/**
+ * Which network k6's container joins, and by which addresses it reaches target and store.
+ *
+ * The stack's own target is reached by name in the stack's network. Anything else may be on this
+ * machine, even behind localhost: on Linux the container then shares the machine's network; where
+ * Docker runs in a virtual machine, k6 is told that localhost is that machine's host.
+ */
+async function placeInDocker(request: RunRequest, image: string, network: string) {
+  const { target, influxdb } = request;
+  if (target.networkUrl && influxdb.networkUrl && request.script === ownScript) {
+    return { network, baseUrl: target.networkUrl, influxdbUrl: influxdb.networkUrl };
+  }
+  const { stdout } = await exec("docker", ["info", "--format", "{{.OperatingSystem}}"]);
+  const native = process.platform === "linux" && !stdout.includes("Docker Desktop");
+  if (native) return { network: "host", baseUrl: target.url, influxdbUrl: influxdb.url };
+
+  const host = await exec("docker", [
+    ...["run", "--rm", "--add-host", "host.docker.internal:host-gateway"],
+    ...["--entrypoint", "cat", image, "/etc/hosts"],
+  ]);
+  const gateway = /^(\S+)\s+host\.docker\.internal/m.exec(host.stdout)?.[1];
+  if (!gateway) throw new RunFailure("Docker does not name its host (host.docker.internal)");
+  return {
+    network,
+    baseUrl: target.url.replace(/\/\/(127\.0\.0\.1|\[::1\])/, "//localhost"),
+    influxdbUrl: influxdb.networkUrl ?? influxdb.url,
+    hosts: { localhost: gateway },
+  };
+}
+
+/** Copies the script's folder and the configuration into a container that has not started. */
+async function copyIn(container: string, script: string, config: string) {
+  const pack = tar.pack();
+  // k6's image runs as a user of its own: everything must be readable, `out` writable by any user.
+  pack.entry({ name: "load-test/out", type: "directory", mode: 0o777 });
+  pack.entry({ name: "load-test/config.json", mode: 0o444 }, config);
+  for (const { name, content } of scriptFiles(script)) {
+    pack.entry({ name: `load-test/script/${name}`, mode: 0o444 }, content);
+  }
+  pack.finalize();
+  const copy = spawn("docker", ["cp", "-", `${container}:/`], {
+    stdio: ["pipe", "ignore", "pipe"],
+  });
+  await Promise.all([pipeline(pack, copy.stdin), succeeded(copy)]);
+}
+
+/** Copies the files that k6 wrote, whatever their owner in the container. */
+async function copyOut(container: string, from: string, to: string) {
+  const copy = spawn("docker", ["cp", `${container}:${from}/.`, "-"], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const extract = tar.extract();
+  extract.on("entry", (header, stream, next) => {
+    const done = () => next();
+    if (header.type !== "file") return void stream.on("end", done).resume();
+    const file = fs.createWriteStream(path.join(to, path.basename(header.name)));
+    stream.pipe(file).on("finish", done);
+  });
+  await Promise.all([pipeline(copy.stdout, extract), succeeded(copy)]);
+}
+
+function succeeded(child: ChildProcess): Promise<void> {
+  let complaint = "";
+  child.stderr?.on("data", (data) => (complaint += data));
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => (code ? reject(new Error(complaint.trim())) : resolve()));
+  });
+}

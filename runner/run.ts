@@ -1,0 +1,135 @@
+/** One load test from gate to record: gate, k6, proof of the points, verdict, `runs/<id>/`. */
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { rules } from "../k6/profile";
+import { gate } from "./gate";
+import { executorFor } from "./k6";
+import { breach, markdown, rounded, table } from "./report";
+import {
+  type Credentials,
+  RunFailure,
+  type RunRequest,
+  type RunResult,
+  type Summary,
+} from "./types";
+import { k6Count, progress, type Source, verify } from "./verify";
+
+/** Where runs are kept, in the project's folder. */
+export const runsFolder = "runs";
+
+/** The newest run of a stack, passed or failed. */
+export function latestRun(stack: string): Summary | undefined {
+  if (!fs.existsSync(runsFolder)) return undefined;
+  const isRun = new RegExp(`^${stack}-\\d{8}T\\d{6}Z$`);
+  const newest = fs
+    .readdirSync(runsFolder)
+    .filter((name) => isRun.test(name))
+    .sort()
+    .at(-1);
+  const file = newest && path.join(runsFolder, newest, "summary.json");
+  return file && fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")) : undefined;
+}
+
+/** k6's exit codes with a meaning of their own (k6's errext/exitcodes). */
+const thresholdsFailed = 99;
+
+/**
+ * Runs the test once. `say` gets lines for people while it lasts.
+ *
+ * @returns the result of a passed run
+ * @throws RunFailure with the one line that says why not; `runs/<id>/` holds it, too
+ */
+export async function runLoadTest(
+  request: RunRequest,
+  credentials: Credentials,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  const started = new Date();
+  const id = `${request.stack}-${started.toISOString().replace(/[-:]|\.\d+/g, "")}`;
+  const dir = path.join(runsFolder, id);
+  fs.mkdirSync(dir, { recursive: true });
+
+  const summary: Summary = { id, verdict: "failed", thresholds: [] };
+  try {
+    const executor = executorFor(request, credentials);
+    const [k6Version] = await Promise.all([executor.version(), gate(request, credentials, signal)]);
+    summary.k6Version = k6Version;
+    say(`run ${id}: gate open, k6 ${k6Version} starts (${request.script})`);
+
+    const source = { influxdb: request.influxdb, reader: credentials.reader };
+    const stopProgress = reportProgress(source, id, say);
+    const exitCode = await executor.run(id, dir, signal).finally(stopProgress);
+    if (signal.aborted) throw new RunFailure("the run was interrupted");
+
+    const count = k6Count(dir);
+    if (!count || (exitCode !== 0 && exitCode !== thresholdsFailed)) {
+      throw new RunFailure(`k6 ended with exit code ${exitCode}: ${lastError(dir)}`);
+    }
+    const { startedAt, endedAt, ...figures } = await verify(source, id, count);
+    const { checksRate: _, ...shown } = rounded(figures);
+    Object.assign(summary, shown, {
+      startedAt: startedAt.toISOString(),
+      endedAt: endedAt.toISOString(),
+      dashboardUrl: request.dashboardUrl && atTimeRange(request.dashboardUrl, startedAt, endedAt),
+    });
+
+    summary.thresholds = rules(request.thresholds).flatMap((rule) => {
+      const exact = figures[rule.figure];
+      if (exact === undefined) return [];
+      const passed = rule.comparison === "<=" ? exact <= rule.limit : exact >= rule.limit;
+      return [{ ...rule, value: rounded(figures)[rule.figure] ?? exact, passed }];
+    });
+    const breaches = summary.thresholds.filter(({ passed }) => !passed).map(breach);
+    if (exitCode === thresholdsFailed && breaches.length === 0) {
+      breaches.push(`a threshold of ${request.script} was breached, see ${dir}/k6.log`);
+    }
+    if (breaches.length > 0) throw new RunFailure(breaches.join("; "));
+    summary.verdict = "passed";
+    const { thresholds: __, k6Version: ___, ...result } = summary;
+    return result as RunResult;
+  } catch (error) {
+    const { message } = error as Error;
+    summary.reason = signal.aborted ? "the run was interrupted" : message;
+    throw new RunFailure(`load test failed: ${summary.reason}`);
+  } finally {
+    record(dir, summary);
+    say(table(summary));
+  }
+}
+
+/** Says every five seconds how far the run is; gives the function that stops it. */
+function reportProgress(source: Source, id: string, say: (line: string) => void) {
+  const started = Date.now();
+  const timer = setInterval(async () => {
+    const seconds = Math.round((Date.now() - started) / 1000);
+    const now = await progress(source, id).catch(() => undefined);
+    if (!now) return say(`${seconds} s: no request stored yet`);
+    say(
+      `${seconds} s: ${now.requests} requests, p95 ${now.p95Ms.toFixed(1)} ms, ` +
+        `${(now.failedRate * 100).toFixed(1)} % failed`,
+    );
+  }, 5000);
+  return () => clearInterval(timer);
+}
+
+/** The last error k6 logged, without its complaints about single writes. */
+function lastError(dir: string): string {
+  const file = path.join(dir, "k6.log");
+  const log = fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
+  const errors = [...log.matchAll(/level=error msg="((?:[^"\\]|\\.)*)"/g)]
+    .map(([, message]) => JSON.parse(`"${message}"`) as string)
+    .filter((message) => !message.startsWith("Couldn't write stats"));
+  return errors.at(-1)?.split("\n")[0] ?? `see ${dir}/k6.log`;
+}
+
+const atTimeRange = (url: string, from: Date, to: Date) =>
+  `${url}?from=${from.getTime()}&to=${to.getTime()}`;
+
+function record(dir: string, summary: Summary) {
+  fs.writeFileSync(path.join(dir, "summary.json"), JSON.stringify(summary, null, 2) + "\n");
+  fs.writeFileSync(path.join(dir, "summary.md"), markdown(summary));
+  const latest = path.join(runsFolder, "latest");
+  fs.rmSync(latest, { force: true });
+  fs.symlinkSync(summary.id, latest, "junction");
+}

@@ -1,0 +1,28 @@
+/** The files that a k6 script may import or open: everything in its folder. */
+import * as crypto from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+/** The files beside a script, by name with `/`, sorted; without `node_modules` and `.git`. */
+export function scriptFiles(script: string): { name: string; content: Buffer }[] {
+  const folder = path.dirname(script);
+  return fs
+    .readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
+    .filter((file) => !/(^|[\\/])(node_modules|\.git)[\\/]/.test(file))
+    .map((file) => ({
+      name: file.split(path.sep).join("/"),
+      content: fs.readFileSync(path.join(folder, file)),
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Changes when the script or a file beside it does. */
+export function scriptHash(script: string): string {
+  const hash = crypto.createHash("sha256");
+  for (const { name, content } of scriptFiles(script)) {
+    hash.update(`${name}\0${content.length}\0`).update(content);
+  }
+  return hash.digest("hex");
+}

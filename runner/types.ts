@@ -1,0 +1,79 @@
+/** What goes into a run and what comes out of it. */
+import type { Figures, LoadProfile, Rule, Thresholds } from "../k6/profile";
+
+/** An address as this machine sees it and, if it is in the stack's network, as containers see it. */
+export interface Address {
+  url: string;
+  networkUrl?: string;
+}
+
+/** A user of InfluxDB. */
+export interface Login {
+  username: string;
+  password: string;
+}
+
+/** InfluxDB's users of a run: one may only write, one may only read. */
+export interface Credentials {
+  writer: Login;
+  reader: Login;
+}
+
+/** Where k6 runs. */
+export type ExecutorChoice =
+  { kind: "docker"; image: string; network: string } | { kind: "local"; binary: string };
+
+/** Everything a run needs but the passwords. */
+export interface RunRequest {
+  stack: string;
+  /** Changes only to have the test run again. */
+  runId: string;
+  /** The k6 script, relative to the project's folder or absolute, and a hash of its folder. */
+  script: string;
+  scriptHash: string;
+  profile: LoadProfile;
+  thresholds: Thresholds;
+  executor: ExecutorChoice;
+  /** `version` names what is tested, so that another version is tested again. */
+  target: Address & { version: string };
+  influxdb: Address & { database: string };
+  /** The dashboard's address without a time range; absent where there is no Grafana. */
+  dashboardUrl?: string;
+}
+
+/** The figures of a run: durations in milliseconds, rates from 0 to 1, `rps` per second. */
+export interface RunFigures extends Figures {
+  rps: number;
+  avgMs: number;
+}
+
+/** A rule with what the run made of it. */
+export interface JudgedRule extends Rule {
+  value: number;
+  passed: boolean;
+}
+
+/** The public result of a run: one short line on standard output, `lastPassedRun` of the stack. */
+export interface RunResult extends Omit<RunFigures, "checksRate"> {
+  /** `<stack>-<UTC time>`, and k6's `testid` tag on every point. */
+  id: string;
+  verdict: "passed" | "failed";
+  /** ISO 8601, of the first request's start and of k6's end. */
+  startedAt: string;
+  endedAt: string;
+  /** Opens on the run's time range. */
+  dashboardUrl?: string;
+}
+
+/** `runs/<id>/summary.json`. A run that broke off has no figures. */
+export type Summary = Partial<RunResult> & {
+  id: string;
+  verdict: "passed" | "failed";
+  /** Why the run failed, in one line. */
+  reason?: string;
+  thresholds: JudgedRule[];
+  k6Version?: string;
+};
+
+/** A failure that is told in one line: a gate that stayed shut, missing points, a broken limit. */
+export class RunFailure extends Error {}

@@ -1,0 +1,118 @@
+/** Proof that the points arrived, and the run's figures as computed from them. */
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  droppedIterations,
+  durationMean,
+  durationPercentile,
+  failedShare,
+  firstRequest,
+  passedChecksShare,
+  requestCount,
+  run,
+} from "../dashboards/queries";
+import { query } from "./influxdb";
+import { type Login, RunFailure, type RunFigures, type RunRequest } from "./types";
+
+/** What k6 counted itself. */
+export interface K6Count {
+  requests: number;
+  /** Length of the test, in milliseconds. */
+  durationMs: number;
+}
+
+/** Reads k6's summary export; `undefined` when k6 ended before it could write one. */
+export function k6Count(dir: string): K6Count | undefined {
+  const file = path.join(dir, "k6-summary.json");
+  if (!fs.existsSync(file)) return undefined;
+  const { http_reqs, iterations } = JSON.parse(fs.readFileSync(file, "utf8")).metrics;
+  // k6's rate is the count over the test's length, which the export does not name otherwise.
+  const { count, rate } = http_reqs?.count ? http_reqs : (iterations ?? { count: 0, rate: 1 });
+  return { requests: http_reqs?.count ?? 0, durationMs: (count / rate) * 1000 || 0 };
+}
+
+/** The store, and the user that reads it. */
+export interface Source {
+  influxdb: RunRequest["influxdb"];
+  reader: Login;
+}
+
+/** Runs queries as the reader and gives the first value of each, with its time. */
+async function firstValues({ influxdb, reader }: Source, queries: string[]) {
+  const connection = { url: influxdb.url, ...reader };
+  const answers = await query(connection, queries.join("; "), influxdb.database);
+  return answers.map(([series]) => {
+    const [time, value] = series?.values[0] ?? [];
+    return { time: time as number | undefined, value: value as number | undefined };
+  });
+}
+
+/** How many requests of the run are stored. */
+export async function storedRequests(source: Source, id: string): Promise<number> {
+  const [{ value }] = await firstValues(source, [requestCount(run(id))]);
+  return value ?? 0;
+}
+
+/** The figures so far, for the progress line; `undefined` before the first request is stored. */
+export async function progress(source: Source, id: string) {
+  const scope = run(id);
+  const [count, p95, failed] = await firstValues(source, [
+    requestCount(scope),
+    durationPercentile(95, scope),
+    failedShare(scope),
+  ]);
+  if (!count.value) return undefined;
+  return { requests: count.value, p95Ms: p95.value ?? 0, failedRate: failed.value ?? 0 };
+}
+
+/**
+ * Compares the requests stored with those made, and computes the figures from the stored points.
+ *
+ * @throws RunFailure naming how many points are missing
+ */
+export async function verify(
+  source: Source,
+  id: string,
+  { requests: made, durationMs }: K6Count,
+): Promise<RunFigures & { startedAt: Date; endedAt: Date }> {
+  let stored = await storedRequests(source, id);
+  for (let attempt = 0; stored !== made && attempt < 10; attempt++) {
+    await sleep(500);
+    stored = await storedRequests(source, id);
+  }
+  if (stored !== made) {
+    const difference = made - stored;
+    throw new RunFailure(
+      difference > 0
+        ? `points are missing from InfluxDB: k6 made ${made} requests, ${stored} are stored, ` +
+            `${difference} are missing`
+        : `InfluxDB holds ${stored} requests of this run, but k6 made only ${made}`,
+    );
+  }
+  if (made === 0) throw new RunFailure("k6 made no request");
+
+  const scope = run(id);
+  const [mean, p95, p99, failed, checks, dropped, first] = await firstValues(source, [
+    durationMean(scope),
+    durationPercentile(95, scope),
+    durationPercentile(99, scope),
+    failedShare(scope),
+    passedChecksShare(scope),
+    droppedIterations(scope),
+    firstRequest(scope),
+  ]);
+  const startedAt = Math.floor((first.time ?? 0) - (first.value ?? 0));
+  return {
+    requests: stored,
+    rps: stored / (durationMs / 1000),
+    avgMs: mean.value ?? 0,
+    p95Ms: p95.value ?? 0,
+    p99Ms: p99.value ?? 0,
+    failedRate: failed.value ?? 0,
+    checksRate: checks.value,
+    droppedIterations: dropped.value ?? 0,
+    startedAt: new Date(startedAt),
+    endedAt: new Date(startedAt + Math.ceil(durationMs)),
+  };
+}
