@@ -1,0 +1,89 @@
+/** Grafana in Docker, and the provider that manages what is in it. */
+import * as command from "@pulumi/command";
+import type * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import * as grafana from "@pulumiverse/grafana";
+import { generatedPassword, type Login } from "./influxdb";
+import { Service } from "./service";
+
+export interface GrafanaArgs {
+  image: string;
+  containerName: string;
+  network: docker.Network;
+  /** On 127.0.0.1. */
+  port: number;
+}
+
+/** A Grafana that only its generated administrator can enter. */
+export class Grafana extends pulumi.ComponentResource {
+  readonly url: string;
+  readonly admin: Login;
+  /** Usable once Grafana answers. */
+  readonly provider: grafana.Provider;
+  readonly container: docker.Container;
+
+  constructor(name: string, args: GrafanaArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("coupon-load-test:index:Grafana", name, {}, opts);
+    const parent = this;
+    this.url = `http://127.0.0.1:${args.port}`;
+    this.admin = {
+      username: "admin",
+      password: generatedPassword(`${name}-admin-password`, parent),
+    };
+    // Encrypts the data source's password in Grafana's database; the built-in key is public.
+    const secretKey = generatedPassword(`${name}-secret-key`, parent);
+
+    this.container = new Service(
+      name,
+      {
+        image: args.image,
+        containerName: args.containerName,
+        network: args.network,
+        alias: "grafana",
+        uploads: [
+          { file: "/etc/grafana/admin-password", content: this.admin.password },
+          { file: "/etc/grafana/secret-key", content: secretKey },
+        ],
+        env: [
+          "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/grafana/admin-password}",
+          "GF_SECURITY_SECRET_KEY=$__file{/etc/grafana/secret-key}",
+          `GF_SERVER_ROOT_URL=${this.url}/`,
+          "GF_AUTH_ANONYMOUS_ENABLED=false",
+          "GF_USERS_ALLOW_SIGN_UP=false",
+          "GF_ANALYTICS_REPORTING_ENABLED=false",
+          "GF_ANALYTICS_CHECK_FOR_UPDATES=false",
+          "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false",
+          "GF_NEWS_NEWS_FEED_ENABLED=false",
+          "GF_SECURITY_DISABLE_GRAVATAR=true",
+        ],
+        port: { internal: 3000, external: args.port },
+        data: "/var/lib/grafana",
+        healthCheck: "wget -q -O /dev/null http://127.0.0.1:3000/api/health",
+        memory: 1024,
+      },
+      { parent },
+    ).container;
+
+    const ready = new command.local.Command(
+      `${name}-ready`,
+      {
+        interpreter: ["node", "--import", "tsx"],
+        create: "runner/wait-for.ts",
+        environment: { WAIT_FOR_URL: `${this.url}/api/health` },
+        triggers: [this.container.id],
+        addPreviousOutputInEnv: false,
+      },
+      { parent },
+    );
+    this.provider = new grafana.Provider(
+      `${name}-provider`,
+      {
+        // Known before the container exists, so that previews are exact.
+        url: this.url,
+        auth: pulumi.interpolate`${this.admin.username}:${this.admin.password}`,
+      },
+      { parent, dependsOn: ready },
+    );
+    this.registerOutputs();
+  }
+}

@@ -1,0 +1,104 @@
+/** InfluxDB 1.8 in Docker, with authentication on. */
+import type * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import * as random from "@pulumi/random";
+import { InfluxDbAdmin, InfluxDbDatabase, InfluxDbUser } from "./influxdb-schema";
+import { Service } from "./service";
+
+/** A generated user. */
+export interface Login {
+  username: string;
+  /** Secret. */
+  password: pulumi.Output<string>;
+}
+
+/** A password of letters and digits: InfluxDB's image and URLs take nothing else unquoted. */
+export function generatedPassword(name: string, parent: pulumi.Resource): pulumi.Output<string> {
+  return new random.RandomPassword(name, { length: 32, special: false }, { parent }).result;
+}
+
+export interface InfluxDbArgs {
+  image: string;
+  containerName: string;
+  network: docker.Network;
+  /** On 127.0.0.1. */
+  port: number;
+  /** The database that k6 writes. */
+  database: string;
+  /** How long its points are kept, such as `30d`. */
+  retention: string;
+}
+
+/**
+ * The store: a container, an administrator that only Pulumi uses, the database, a user that may
+ * only write it (k6) and one that may only read it (Grafana and the verdict).
+ */
+export class InfluxDb extends pulumi.ComponentResource {
+  /** From this machine. */
+  readonly url: string;
+  /** From the containers of the stack's network. */
+  readonly networkUrl = "http://influxdb:8086";
+  readonly database: string;
+  readonly writer: Login;
+  readonly reader: Login;
+
+  constructor(name: string, args: InfluxDbArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("coupon-load-test:index:InfluxDb", name, {}, opts);
+    const parent = this;
+    this.url = `http://127.0.0.1:${args.port}`;
+    this.database = args.database;
+
+    const { container } = new Service(
+      name,
+      {
+        image: args.image,
+        containerName: args.containerName,
+        network: args.network,
+        alias: "influxdb",
+        env: [
+          "INFLUXDB_HTTP_AUTH_ENABLED=true",
+          "INFLUXDB_HTTP_LOG_ENABLED=false",
+          // k6 sends what a second brought as one body; at a high rate that passes 25 MB.
+          "INFLUXDB_HTTP_MAX_BODY_SIZE=0",
+          "INFLUXDB_REPORTING_DISABLED=true",
+          "INFLUXDB_MONITOR_STORE_ENABLED=false",
+        ],
+        port: { internal: 8086, external: args.port },
+        data: "/var/lib/influxdb",
+        healthCheck: "wget -q -O /dev/null http://127.0.0.1:8086/ping",
+        memory: 2048,
+      },
+      { parent },
+    );
+
+    const admin = {
+      url: this.url,
+      adminUsername: "admin",
+      adminPassword: generatedPassword(`${name}-admin-password`, parent),
+    };
+    const ready = new InfluxDbAdmin(
+      `${name}-admin`,
+      { ...admin, container: container.id },
+      { parent, deletedWith: container },
+    );
+    const database = new InfluxDbDatabase(
+      `${name}-database`,
+      { ...admin, database: args.database, retention: args.retention },
+      { parent, dependsOn: ready, deletedWith: container },
+    );
+    const user = (username: string, privilege: "READ" | "WRITE"): Login => {
+      const password = generatedPassword(`${name}-${username}-password`, parent);
+      new InfluxDbUser(
+        `${name}-${username}`,
+        { ...admin, username, password, database: args.database, privilege },
+        // After the database: dropping one takes its users' privileges along.
+        { parent, dependsOn: database, deletedWith: container },
+      );
+      return { username, password };
+    };
+    this.writer = user("k6", "WRITE");
+    this.reader = user("grafana", "READ");
+
+    this.registerOutputs();
+  }
+}

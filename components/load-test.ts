@@ -1,0 +1,76 @@
+/** The load test as a resource: created when everything is ready, run again when it changes. */
+import * as command from "@pulumi/command";
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+import type { LoadProfile, Thresholds } from "../k6/profile";
+import { scriptHash } from "../runner/script";
+import type { RunRequest, RunResult } from "../runner/types";
+import type { InfluxDb } from "./influxdb";
+
+export interface LoadTestArgs {
+  stack: string;
+  runId: string;
+  script: string;
+  profile: LoadProfile;
+  thresholds: Thresholds;
+  executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
+  network: docker.Network;
+  target: { url: string; networkUrl?: string; version: string };
+  influxdb: InfluxDb;
+  dashboardUrl: string;
+}
+
+/**
+ * Runs the test when it is created, when one of its arguments or a file beside the script changes,
+ * and after a run that failed. `up` fails when the test does.
+ */
+export class LoadTest extends pulumi.ComponentResource {
+  /** The result of the last run that passed; a failed run leaves it as it was. */
+  readonly lastPassedRun: pulumi.Output<RunResult>;
+
+  constructor(name: string, args: LoadTestArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("coupon-load-test:index:LoadTest", name, {}, opts);
+    const parent = this;
+    const { influxdb, network, executor, target, ...asIs } = args;
+
+    const dependsOn =
+      executor.kind === "docker"
+        ? [
+            new docker.RemoteImage(
+              `${name}-k6-image`,
+              { name: executor.image, keepLocally: true },
+              { parent },
+            ),
+          ]
+        : [];
+    const request: pulumi.Output<RunRequest> = pulumi.output({
+      ...asIs,
+      scriptHash: scriptHash(args.script),
+      target: { url: target.url, networkUrl: target.networkUrl, version: target.version },
+      executor: executor.kind === "docker" ? { ...executor, network: network.name } : executor,
+      influxdb: {
+        url: influxdb.url,
+        networkUrl: influxdb.networkUrl,
+        database: influxdb.database,
+      },
+    });
+    const { writer, reader } = influxdb;
+    const run = new command.local.Command(
+      `${name}-run`,
+      {
+        interpreter: ["node", "--import", "tsx"],
+        create: "runner/main.ts",
+        // In clear text, so that a preview shows which part has changed and starts the test.
+        environment: { LOAD_TEST: pulumi.jsonStringify(request) },
+        // Other processes can read arguments and environments, but not standard input.
+        stdin: pulumi.secret(pulumi.jsonStringify({ writer, reader })),
+        // Standard output is the result and stays short; standard error is shown while it runs.
+        logging: "stderr",
+        addPreviousOutputInEnv: false,
+      },
+      { parent, dependsOn },
+    );
+    this.lastPassedRun = run.stdout.apply((line) => JSON.parse(line) as RunResult);
+    this.registerOutputs();
+  }
+}

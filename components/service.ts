@@ -1,0 +1,86 @@
+/** The rules that every container of the stack keeps, once. */
+import * as docker from "@pulumi/docker";
+import * as pulumi from "@pulumi/pulumi";
+
+/** The network of a stack's containers, in which they reach each other by name. */
+export function stackNetwork(name: string): docker.Network {
+  // Docker allows two networks of one name, so the old one must go before the new one comes.
+  return new docker.Network("network", { name }, { deleteBeforeReplace: true });
+}
+
+/** What differs between the stack's containers. */
+export interface ServiceArgs {
+  /** By tag or digest. An image that is already there is used without asking a registry. */
+  image: string;
+  /** The container's name, unique on the machine: `<project>-<stack>-<service>`. */
+  containerName: string;
+  network: docker.Network;
+  /** The name under which other containers of the network reach it. */
+  alias: string;
+  command?: string[];
+  /** Nothing secret: `docker inspect` shows it. Secrets go into `uploads`. */
+  env?: pulumi.Input<string>[];
+  /** Files placed in the container before it starts. */
+  uploads?: docker.types.input.ContainerUpload[];
+  /** A port of the container, published on 127.0.0.1 only. */
+  port?: { internal: number; external: number };
+  /** A volume of the container's name, mounted at this path. */
+  data?: string;
+  /** A shell command that succeeds once the service answers. */
+  healthCheck: string;
+  /** Memory limit in MiB. */
+  memory: number;
+}
+
+/**
+ * An image, a container and, if it keeps data, a volume. The container restarts by itself and is
+ * limited in memory and log size.
+ */
+export class Service extends pulumi.ComponentResource {
+  readonly container: docker.Container;
+
+  constructor(name: string, args: ServiceArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("coupon-load-test:docker:Service", name, {}, opts);
+    const parent = this;
+
+    // `keepLocally`: an image may have been there before the stack, so destroy leaves it alone.
+    const image = new docker.RemoteImage(
+      `${name}-image`,
+      { name: args.image, keepLocally: true },
+      { parent },
+    );
+    const volume =
+      args.data && new docker.Volume(`${name}-data`, { name: args.containerName }, { parent });
+
+    this.container = new docker.Container(
+      `${name}-container`,
+      {
+        name: args.containerName,
+        image: image.imageId,
+        command: args.command,
+        envs: args.env,
+        uploads: args.uploads,
+        networksAdvanced: [{ name: args.network.name, aliases: [args.alias] }],
+        ports: args.port && [{ ...args.port, ip: "127.0.0.1" }],
+        volumes: volume ? [{ volumeName: volume.name, containerPath: args.data }] : undefined,
+        // For people and `docker ps`. Nothing waits for it: inside the container it can be green
+        // too early, so readiness is proved from outside by whoever needs the service.
+        healthcheck: {
+          tests: ["CMD-SHELL", args.healthCheck],
+          interval: "10s",
+          timeout: "5s",
+          retries: 6,
+        },
+        restart: "unless-stopped",
+        memory: args.memory,
+        memorySwap: args.memory,
+        logDriver: "json-file",
+        logOpts: { "max-size": "10m", "max-file": "2" },
+      },
+      // The provider would ignore a changed health check on a container that exists. A replacement
+      // for that reason would be made first, beside the container whose name it needs.
+      { parent, replaceOnChanges: ["healthcheck"], deleteBeforeReplace: true },
+    );
+    this.registerOutputs();
+  }
+}

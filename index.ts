@@ -1,0 +1,65 @@
+/** The stack, from top to bottom: store, target, pages, test. */
+import * as pulumi from "@pulumi/pulumi";
+import { CouponApi } from "./components/coupon-api";
+import { Dashboards } from "./components/dashboards";
+import { Grafana } from "./components/grafana";
+import { InfluxDb } from "./components/influxdb";
+import { LoadTest } from "./components/load-test";
+import { stackNetwork } from "./components/service";
+import { containerName, parseConfig, projectValues, requireFreePorts } from "./config";
+import { arrivalRate } from "./k6/profile";
+
+export = async () => {
+  const stack = pulumi.getStack();
+  const config = parseConfig(projectValues(pulumi.runtime.allConfig()), process.cwd());
+  await requireFreePorts(config, stack);
+  const { profile, thresholds, script, executor, runId } = config;
+
+  const network = stackNetwork(containerName(stack, "network"));
+  const named = (service: string) => ({ containerName: containerName(stack, service), network });
+  const influxdb = new InfluxDb("influxdb", {
+    ...named("influxdb"),
+    ...config.influxdb,
+    database: "k6",
+  });
+  const grafana = new Grafana("grafana", { ...named("grafana"), ...config.grafana });
+  const dashboards = new Dashboards("dashboards", {
+    grafana,
+    influxdb,
+    thresholds,
+    arrivalRate: arrivalRate(profile),
+  });
+  const target =
+    config.target.kind === "sample"
+      ? new CouponApi("coupon-api", {
+          ...named("coupon-api"),
+          ...config.target,
+          couponId: profile.couponId,
+        })
+      : { url: config.target.baseUrl, version: "external" };
+  const loadTest = new LoadTest(
+    "load-test",
+    {
+      stack,
+      runId,
+      script,
+      profile,
+      thresholds,
+      executor,
+      network,
+      influxdb,
+      target,
+      dashboardUrl: dashboards.url,
+    },
+    { dependsOn: [influxdb, dashboards, ...(target instanceof CouponApi ? [target] : [])] },
+  );
+
+  return {
+    grafanaUrl: grafana.url,
+    dashboardUrl: loadTest.lastPassedRun.dashboardUrl,
+    influxdbUrl: influxdb.url,
+    grafanaAdmin: pulumi.secret(grafana.admin),
+    influxdbReader: pulumi.secret(influxdb.reader),
+    lastPassedRun: loadTest.lastPassedRun,
+  };
+};
