@@ -1,0 +1,208 @@
+/**
+ * `make up`, `preview`, `load`, `destroy` and `password`: prepares what Pulumi needs, runs it, and
+ * tells how it ended. `pulumi` typed directly does the same work with a login and stack of its
+ * user's own.
+ *
+ * Usage: stack.ts <command> <stack> [key=value ...]
+ */
+import { spawn } from "node:child_process";
+import * as crypto from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { parse } from "yaml";
+import { ConfigError, parseConfig, project, type StackConfig, type Values } from "../config";
+import { columns, table } from "../runner/report";
+import { latestRun } from "../runner/run";
+import { prerequisites, pulumiCommand } from "./prerequisites";
+
+/** Ignored by git: the state where no other backend is chosen, its passphrase, stack settings. */
+const stateFolder = ".state";
+
+/** A failure told in one line. */
+class Failure extends Error {}
+
+const [command, stack, ...settings] = process.argv.slice(2);
+
+const commands: Record<string, () => Promise<void>> = {
+  async up() {
+    await prepare();
+    const before = latestRun(stack);
+    // A test that failed is run again, though nothing has changed since.
+    const again = before?.verdict === "failed" && (await isUp()) ? ["--replace", loadTestUrn] : [];
+    const exitCode = await pulumi("up", "--yes", "--skip-preview", ...changes(), ...again);
+    conclude(exitCode, before?.id);
+  },
+  async preview() {
+    await prepare();
+    if ((await pulumi("preview", "--diff", ...changes())) !== 0)
+      throw new Failure("preview failed");
+  },
+  async load() {
+    await prepare();
+    if (!(await isUp())) throw new Failure(`stack ${stack} is not up: run make up first`);
+    const before = latestRun(stack);
+    const again = ["--target-replace", loadTestUrn];
+    const exitCode = await pulumi("up", "--yes", "--skip-preview", ...changes(), ...again);
+    conclude(exitCode, before?.id);
+  },
+  async destroy() {
+    await selectBackend();
+    if ((await quietly("stack", "select", "--stack", stack)) !== 0) {
+      return console.log(`there is no stack ${stack}, nothing to destroy`);
+    }
+    const exitCode = await pulumi(
+      "destroy",
+      "--yes",
+      "--skip-preview",
+      "--config-file",
+      stackFile(),
+    );
+    if (exitCode !== 0) throw new Failure("destroy failed, and can be run again");
+    await quietly("stack", "rm", "--yes", "--preserve-config", "--stack", stack);
+    fs.rmSync(stackFile());
+    const others = fs.readdirSync(stateFolder).some((file) => file.startsWith("Pulumi."));
+    if (!others) fs.rmSync(stateFolder, { recursive: true });
+    console.log(`stack ${stack} is gone; what its runs left is in runs/`);
+  },
+  async password() {
+    await selectBackend();
+    await pulumi("stack", "output", "grafanaAdmin", "--show-secrets", "--json");
+  },
+};
+
+/** Checks the settings and the machine, then has the stack ready to be worked on. */
+async function prepare() {
+  const config = parseConfig(values(), process.cwd());
+  await checkMachine(config);
+  await selectBackend();
+  const committed = `Pulumi.${stack}.yaml`;
+  const before = fs.readFileSync(committed, "utf8");
+  if ((await quietly("stack", "select", "--create", "--stack", stack)) !== 0) {
+    throw new Failure(`Pulumi cannot select or create the stack ${stack}`);
+  }
+  // Pulumi writes the stack's encryption salt into the stack file, which is committed. Give it a
+  // copy to work on instead, and carry over the salt that it was given.
+  const salt = [fs.readFileSync(committed, "utf8"), readIfThere(stackFile())]
+    .map((text) => parse(text)?.encryptionsalt)
+    .find((each) => each !== undefined);
+  fs.writeFileSync(committed, before);
+  const own = parse(before)?.encryptionsalt !== undefined;
+  fs.writeFileSync(stackFile(), before + (salt && !own ? `encryptionsalt: ${salt}\n` : ""));
+}
+
+/** Every configuration value as text: defaults, then the stack's file, then the command line. */
+function values(): Values {
+  const file = `Pulumi.${stack}.yaml`;
+  if (!fs.existsSync(file)) {
+    const stacks = fs
+      .readdirSync(".")
+      .flatMap((each) => /^Pulumi\.(.+)\.yaml$/.exec(each)?.[1] ?? []);
+    throw new Failure(`there is no ${file}: STACK must be one of ${stacks.join(", ")}`);
+  }
+  const all: Values = {};
+  const declared: Record<string, { default?: unknown }> = parse(
+    fs.readFileSync("Pulumi.yaml", "utf8"),
+  ).config;
+  for (const [key, { default: value }] of Object.entries(declared)) all[key] = String(value ?? "");
+  const set: Record<string, unknown> = parse(fs.readFileSync(file, "utf8"))?.config ?? {};
+  for (const [key, value] of Object.entries(set)) {
+    const [owner, name] = key.split(":");
+    if (owner === project) all[name] = String(value);
+  }
+  for (const setting of settings) {
+    const [key, ...value] = setting.split("=");
+    all[key] = value.join("=");
+  }
+  return all;
+}
+
+async function checkMachine(config: StackConfig) {
+  const found = await prerequisites(config, stack);
+  const rows = found.map(({ name, found, todo }) => [name, found, todo ?? "ok"]);
+  console.log(columns([["needed", "found", ""], ...rows]) + "\n");
+  const missing = found.find(({ todo }) => todo);
+  if (missing) throw new Failure(`${missing.name} ${missing.found}: ${missing.todo}`);
+}
+
+/** Without a backend of the user's own, state is kept in this clone under a generated passphrase. */
+async function selectBackend() {
+  fs.mkdirSync(stateFolder, { recursive: true });
+  const { env } = process;
+  if (!env.PULUMI_ACCESS_TOKEN) {
+    env.PULUMI_BACKEND_URL ??= `file://./${stateFolder}`;
+    if (env.PULUMI_CONFIG_PASSPHRASE === undefined && !env.PULUMI_CONFIG_PASSPHRASE_FILE) {
+      const file = path.join(stateFolder, "passphrase");
+      if (!fs.existsSync(file)) {
+        fs.writeFileSync(file, crypto.randomBytes(32).toString("base64url"), { mode: 0o600 });
+      }
+      env.PULUMI_CONFIG_PASSPHRASE_FILE = path.resolve(file);
+    }
+  }
+  env.PULUMI_SKIP_UPDATE_CHECK ??= "true";
+}
+
+const stackFile = () => path.join(stateFolder, `Pulumi.${stack}.yaml`);
+const readIfThere = (file: string) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "");
+
+const loadTestUrn =
+  `urn:pulumi:${stack}::${project}::` +
+  `coupon-load-test:index:LoadTest$command:local:Command::load-test-run`;
+
+/** The settings of the command line hold for this command alone: they go into the copy. */
+const changes = () => [
+  ...["--config-file", stackFile()],
+  ...settings.flatMap((setting) => ["--config", setting]),
+];
+
+/** Whether the stack has been brought up before, so that its load test can be named. */
+async function isUp(): Promise<boolean> {
+  return (await output("stack", "--show-urns", "--stack", stack)).includes(loadTestUrn);
+}
+
+const pulumi = (...args: string[]) => run("inherit", [...args, "--stack", stack]).ended;
+const quietly = (...args: string[]) => run("ignore", args).ended;
+
+async function output(...args: string[]): Promise<string> {
+  const { child, ended } = run("pipe", args);
+  let text = "";
+  child.stdout?.on("data", (data) => (text += data));
+  await ended;
+  return text;
+}
+
+function run(stdout: "inherit" | "ignore" | "pipe", args: string[]) {
+  const child = spawn(pulumiCommand(), args, { stdio: ["inherit", stdout, "inherit"] });
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => resolve(code ?? 1));
+  });
+  return { child, ended };
+}
+
+/** Tells how `up` ended: the verdict, where to look, and the one line that says what went wrong. */
+function conclude(exitCode: number, previousRun?: string) {
+  const newest = latestRun(stack);
+  const ran = newest && newest.id !== previousRun;
+  console.log("");
+  if (newest) console.log(table(newest) + "\n");
+  if (newest?.dashboardUrl) console.log(`dashboard  ${newest.dashboardUrl}`);
+  console.log(`login      make password${stack === "dev" ? "" : ` STACK=${stack}`}`);
+  if (exitCode !== 0) {
+    throw new Failure(
+      ran && newest.reason
+        ? newest.reason
+        : `Pulumi ended with exit code ${exitCode}; its first error above says why`,
+    );
+  }
+  console.log(
+    ran ? `report     runs/${newest.id}/report.html` : "nothing changed, no test was run",
+  );
+}
+
+// ^C goes to Pulumi as well, which then stops in order; wait for it.
+process.on("SIGINT", () => undefined);
+commands[command]().catch((error) => {
+  const known = error instanceof Failure || error instanceof ConfigError;
+  console.error(known ? `make ${command}: ${error.message}` : error);
+  process.exitCode = 1;
+});
