@@ -27,12 +27,12 @@ export async function waitForAnswer(
       if (accepts(response)) return;
       problem = `status ${response.status}`;
     } catch (error) {
-      const { message, cause } = error as { message: string; cause?: { code?: string } };
-      problem = cause?.code ?? message;
+      const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
+      problem = cause?.code ?? cause?.message ?? message;
     }
     await sleep(200);
   }
-  throw new RunFailure(`${url} did not answer within ${seconds} s (${problem})`);
+  throw new RunFailure(`${url} gave no good answer for ${seconds} s (${problem})`);
 }
 
 /** Opens the gate, or throws a RunFailure that names what kept it shut. */

@@ -63,10 +63,18 @@ export function columns(rows: string[][]): string {
     .join("\n");
 }
 
+/** The verdict in one line. */
+export function headline(summary: Summary): string {
+  const { id, verdict, p99Ms, p95Ms, avgMs, rps } = summary;
+  const figures =
+    rps === undefined ? "" : `, p99 ${p99Ms} ms, p95 ${p95Ms} ms, average ${avgMs} ms, ${rps}/s`;
+  return `run ${id}: ${verdict}${figures}`;
+}
+
 /** The verdict as a table for the terminal. */
 export function table(summary: Summary): string {
-  const headline = `run ${summary.id}: ${summary.verdict}`;
-  return summary.requests === undefined ? headline : `${headline}\n\n${columns(rows(summary))}`;
+  const title = `run ${summary.id}: ${summary.verdict}`;
+  return summary.requests === undefined ? title : `${title}\n\n${columns(rows(summary))}`;
 }
 
 /** The verdict as Markdown, for a pull request. */

@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { rules } from "../k6/profile";
 import { gate } from "./gate";
 import { executorFor } from "./k6";
-import { breach, markdown, rounded, table } from "./report";
+import { breach, headline, markdown, rounded } from "./report";
 import {
   type Credentials,
   RunFailure,
@@ -94,7 +94,7 @@ export async function runLoadTest(
     throw new RunFailure(`load test failed: ${summary.reason}`);
   } finally {
     record(dir, summary);
-    say(table(summary));
+    say(headline(summary));
   }
 }
 
