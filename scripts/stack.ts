@@ -8,6 +8,7 @@
 import { spawn } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
+import * as os from "node:os";
 import * as path from "node:path";
 import { parse } from "yaml";
 import { ConfigError, parseConfig, project, type StackConfig, type Values } from "../config";
@@ -69,6 +70,28 @@ const commands: Record<string, () => Promise<void>> = {
     await pulumi("stack", "output", "grafanaAdmin", "--show-secrets", "--json");
   },
 };
+
+/**
+ * Removes locks of this clone's state that a killed Pulumi left: those of a process of this machine
+ * that is no more.
+ */
+function dropStaleLocks() {
+  const locks = path.join(stateFolder, ".pulumi/locks/organization", project, stack);
+  if (!fs.existsSync(locks)) return;
+  for (const file of fs.readdirSync(locks).map((name) => path.join(locks, name))) {
+    const { pid, hostname } = JSON.parse(fs.readFileSync(file, "utf8"));
+    if (hostname === os.hostname() && !isAlive(pid)) fs.rmSync(file);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
 
 /** Checks the settings and the machine, then has the stack ready to be worked on. */
 async function prepare() {
@@ -139,6 +162,7 @@ async function selectBackend() {
     }
   }
   env.PULUMI_SKIP_UPDATE_CHECK ??= "true";
+  dropStaleLocks();
 }
 
 const stackFile = () => path.join(stateFolder, `Pulumi.${stack}.yaml`);
