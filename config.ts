@@ -99,7 +99,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
   const sample = {
     kind: "sample" as const,
     port: port("couponApiPort"),
-    stock: integer("couponStock", 0),
+    stock: integer("couponStock", 1),
     redisImage: image("redisImage"),
     nodeImage: image("nodeImage"),
   };
