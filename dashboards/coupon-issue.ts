@@ -1,0 +1,175 @@
+/**
+ * The dashboard of the load test, as Grafana's classic JSON model: three latencies and the request
+ * rate. docs/decisions.md says why these are plain objects and not calls of Grafana's SDK.
+ */
+import type { Thresholds } from "../k6/profile";
+import { durationMean, durationPercentile, panel, requestRate } from "./queries";
+
+export interface CouponIssueDashboardArgs {
+  /** Uid of the dashboard; its path is `/d/<uid>`. */
+  uid: string;
+  /** Uid of the InfluxDB data source that k6's points are in. */
+  dataSourceUid: string;
+  thresholds: Thresholds;
+  /** Iterations per second that the profile asks for; each sends one request. */
+  arrivalRate?: number;
+}
+
+/** One panel with one series. */
+interface Chart {
+  title: string;
+  /** Name of the series in the legend. */
+  name: string;
+  description: string;
+  query: string;
+  /** Grafana's name of the unit: milliseconds or requests per second. */
+  unit: "ms" | "reqps";
+  color: string;
+  /** What the legend tells of the points; no mean of percentiles, which is no percentile. */
+  legend: ("lastNotNull" | "max" | "mean")[];
+  /** A line across the panel: a limit, red above it, or a target, dashed. */
+  line?: { kind: "limit" | "target"; at: number };
+}
+
+/** The dashboard, ready for `JSON.stringify`. */
+export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
+  const { uid, dataSourceUid, thresholds, arrivalRate } = args;
+  const interval = minInterval(arrivalRate);
+  const eachPoint = `Each point covers ${interval} or more`;
+  const notConnected = "A request that could not connect counts as 0 ms.";
+  const dashed = "The dashed line is the rate that k6 offers. ";
+
+  const percentile = (p: number, limitMs: number, color: string): Chart => ({
+    title: `HTTP Request Duration (p${p})`,
+    name: `p${p}`,
+    description:
+      `${p} of 100 requests took this long or less, from sending to the last byte received. ` +
+      `The limit, ${limitMs} ms, is for all requests of a run together. ${eachPoint}: InfluxDB ` +
+      `takes the nearest rank, which among ${50 / (100 - p)} requests or fewer is just the ` +
+      `slowest. ${notConnected}`,
+    query: durationPercentile(p, panel),
+    unit: "ms",
+    color,
+    legend: ["lastNotNull", "max"],
+    line: { kind: "limit", at: limitMs },
+  });
+
+  const charts: Chart[] = [
+    percentile(99, thresholds.p99Ms, "purple"),
+    percentile(95, thresholds.p95Ms, "blue"),
+    {
+      title: "HTTP Request Duration (avg)",
+      name: "avg",
+      description:
+        "Mean time of a request, from sending to the last byte received. No limit: a mean hides " +
+        `the slow few. ${eachPoint}. ${notConnected}`,
+      query: durationMean(panel),
+      unit: "ms",
+      color: "green",
+      legend: ["lastNotNull", "max", "mean"],
+    },
+    {
+      title: "RPS (Requests per Second)",
+      name: "RPS",
+      description:
+        `Requests that ended, answered or failed, per second. ${arrivalRate ? dashed : ""}` +
+        `${eachPoint}; the first and the newest are partly filled, so they read low. ` +
+        "Mean counts idle time, too.",
+      query: requestRate(panel),
+      unit: "reqps",
+      color: "yellow",
+      legend: ["lastNotNull", "max", "mean"],
+      ...(arrivalRate && { line: { kind: "target", at: arrivalRate } }),
+    },
+  ];
+
+  return {
+    uid,
+    title: "Coupon Issue Load Test",
+    tags: ["coupon", "k6", "load-test"],
+    // The last version of the classic model; older Grafanas read it too.
+    schemaVersion: 42,
+    editable: true,
+    timezone: "browser",
+    // One crosshair through all panels.
+    graphTooltip: 1,
+    refresh: "5s",
+    time: { from: "now-5m", to: "now" },
+    timepicker: { quick_ranges: quickRanges },
+    panels: charts.map((chart, index) => ({
+      id: index + 1,
+      gridPos: { w: 12, h: 10, x: (index % 2) * 12, y: Math.floor(index / 2) * 10 },
+      interval,
+      datasource: { type: "influxdb", uid: dataSourceUid },
+      ...timeSeries(chart),
+    })),
+  };
+}
+
+/** Choices for watching a test (minutes) and for looking back at one (hours and days). */
+const quickRanges = [
+  ["Last 5 minutes", "now-5m"],
+  ["Last 15 minutes", "now-15m"],
+  ["Last 1 hour", "now-1h"],
+  ["Last 6 hours", "now-6h"],
+  ["Last 24 hours", "now-24h"],
+  ["Last 7 days", "now-7d"],
+].map(([display, from]) => ({ display, from, to: "now" }));
+
+const intervalSeconds = { "1s": 1, "2s": 2, "5s": 5, "10s": 10, "15s": 15, "30s": 30, "1m": 60 };
+
+/**
+ * The shortest interval that holds 100 requests at `rate` per second, else the longest there is.
+ *
+ * InfluxDB's percentile is the nearest rank: of n points in order, number floor(n * p / 100 + 0.5).
+ * So p99 of up to 50 points is their maximum.
+ */
+export function minInterval(rate?: number): string {
+  if (!rate) return "10s";
+  const fits = Object.entries(intervalSeconds).find(([, seconds]) => rate * seconds >= 100);
+  return fits?.[0] ?? "1m";
+}
+
+function timeSeries({ title, name, description, query, unit, color, legend, line }: Chart) {
+  return {
+    type: "timeseries",
+    title,
+    description,
+    targets: [{ refId: "A", rawQuery: true, query, resultFormat: "time_series", alias: name }],
+    fieldConfig: {
+      defaults: {
+        unit,
+        min: 0,
+        color: { mode: "fixed", fixedColor: color },
+        thresholds: {
+          mode: "absolute",
+          steps: [
+            { color: "transparent", value: null },
+            ...(line ? [{ color: line.kind === "limit" ? "red" : "text", value: line.at }] : []),
+          ],
+        },
+        custom: {
+          lineWidth: 2,
+          fillOpacity: 15,
+          gradientMode: "opacity",
+          showPoints: "auto",
+          thresholdsStyle: {
+            mode: !line ? "off" : line.kind === "limit" ? "line+area" : "dashed",
+          },
+          // Keeps the line in sight, with some room above it.
+          ...(line && { axisSoftMax: line.at * 1.2 }),
+        },
+      },
+      overrides: [],
+    },
+    options: {
+      legend: {
+        showLegend: true,
+        displayMode: "table",
+        placement: "bottom",
+        calcs: legend,
+      },
+      tooltip: { mode: "single", sort: "none" },
+    },
+  };
+}
