@@ -105,10 +105,8 @@ export function parseConfig(values: Values, root: string): StackConfig {
   };
 
   const script = text("script");
-  if (
-    !/\.[jt]s$/.test(script) ||
-    !fs.statSync(path.resolve(root, script), { throwIfNoEntry: false })?.isFile()
-  ) {
+  const file = path.resolve(root, script);
+  if (!/\.[jt]s$/.test(script) || !fs.existsSync(file) || !fs.statSync(file).isFile()) {
     refuse("script", "must be the path of an existing k6 script, ending in .ts or .js");
   }
 

@@ -41,7 +41,9 @@ export class Dashboards extends pulumi.ComponentResource {
         url: influxdb.networkUrl,
         username: influxdb.reader.username,
         isDefault: true,
-        jsonDataEncoded: JSON.stringify({ dbName: influxdb.database, httpMode: "POST" }),
+        // Grafana 12 reads the first, releases before 9.4 the second.
+        jsonDataEncoded: JSON.stringify({ dbName: influxdb.database, httpMode: "GET" }),
+        databaseName: influxdb.database,
         secureJsonDataEncoded: pulumi.jsonStringify({ password: influxdb.reader.password }),
       },
       inGrafana,

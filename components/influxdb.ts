@@ -2,6 +2,7 @@
 import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
+import { influxDbSettings } from "../runner/influxdb";
 import { InfluxDbAdmin, InfluxDbDatabase, InfluxDbUser } from "./influxdb-schema";
 import { Service } from "./service";
 
@@ -55,14 +56,7 @@ export class InfluxDb extends pulumi.ComponentResource {
         containerName: args.containerName,
         network: args.network,
         alias: "influxdb",
-        env: [
-          "INFLUXDB_HTTP_AUTH_ENABLED=true",
-          "INFLUXDB_HTTP_LOG_ENABLED=false",
-          // k6 sends what a second brought as one body; at a high rate that passes 25 MB.
-          "INFLUXDB_HTTP_MAX_BODY_SIZE=0",
-          "INFLUXDB_REPORTING_DISABLED=true",
-          "INFLUXDB_MONITOR_STORE_ENABLED=false",
-        ],
+        env: Object.entries(influxDbSettings).map(([name, value]) => `${name}=${value}`),
         port: { internal: 8086, external: args.port },
         data: "/var/lib/influxdb",
         healthCheck: "wget -q -O /dev/null http://127.0.0.1:8086/ping",
