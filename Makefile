@@ -1,6 +1,6 @@
 # A load-test stack as code. `make help` lists what can be done.
 .DEFAULT_GOAL := help
-.PHONY: help up preview load destroy password test
+.PHONY: help up preview load destroy rehearse password test
 
 STACK ?= dev
 
@@ -25,6 +25,9 @@ load: node_modules/.installed ## Run the load test again; nothing else changes
 
 destroy: node_modules/.installed ## Remove everything that `make up` made, except runs/
 	$(stack)
+
+rehearse: node_modules/.installed ## Run the same test without Docker and Pulumi: all parts as local processes
+	@node --import tsx runner/rehearse.ts $(call quote,$(STACK)) $(settings)
 
 password: node_modules/.installed ## Show Grafana's login
 	$(stack)

@@ -1,7 +1,17 @@
 /**
- * A client for InfluxDB 1.8's HTTP API. Self-contained, since Pulumi serializes `query` together
- * with the resources that use it.
+ * InfluxDB 1.8: its settings, and a client for its HTTP API. The client is self-contained, since
+ * Pulumi serializes `query` together with the resources that use it.
  */
+
+/** The environment of every InfluxDB of this project, in a container or as a process. */
+export const influxDbSettings = {
+  INFLUXDB_HTTP_AUTH_ENABLED: "true",
+  INFLUXDB_HTTP_LOG_ENABLED: "false",
+  // k6 sends what a second brought as one body; at a high rate that passes 25 MB.
+  INFLUXDB_HTTP_MAX_BODY_SIZE: "0",
+  INFLUXDB_REPORTING_DISABLED: "true",
+  INFLUXDB_MONITOR_STORE_ENABLED: "false",
+};
 
 /** Where InfluxDB answers, and as whom to ask; without a user the request is anonymous. */
 export interface Connection {

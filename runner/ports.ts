@@ -1,4 +1,4 @@
-/** Whether the ports that the stack publishes can be had. */
+/** Ports of 127.0.0.1: which are free, and which are the stack's own. */
 import { execFileSync } from "node:child_process";
 import * as net from "node:net";
 
@@ -9,6 +9,17 @@ export function portIsFree(port: number): Promise<boolean> {
     server.once("error", () => resolve(false));
     server.listen({ port, host: "127.0.0.1", exclusive: true }, () => {
       server.close(() => resolve(true));
+    });
+  });
+}
+
+/** A port of 127.0.0.1 that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as net.AddressInfo;
+      server.close(() => resolve(port));
     });
   });
 }

@@ -11,10 +11,11 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { parse } from "yaml";
-import { ConfigError, parseConfig, project, type StackConfig, type Values } from "../config";
+import { ConfigError, parseConfig, project, type StackConfig } from "../config";
 import { columns, table } from "../runner/report";
 import { latestRun } from "../runner/run";
 import { prerequisites, pulumiCommand } from "./prerequisites";
+import { readSettings } from "./settings";
 
 /** Ignored by git: the state where no other backend is chosen, its passphrase, stack settings. */
 const stateFolder = ".state";
@@ -95,7 +96,7 @@ function isAlive(pid: number): boolean {
 
 /** Checks the settings and the machine, then has the stack ready to be worked on. */
 async function prepare() {
-  const config = parseConfig(values(), process.cwd());
+  const config = parseConfig(readSettings(stack, settings), process.cwd());
   await checkMachine(config);
   await selectBackend();
   const committed = `Pulumi.${stack}.yaml`;
@@ -111,32 +112,6 @@ async function prepare() {
   fs.writeFileSync(committed, before);
   const own = parse(before)?.encryptionsalt !== undefined;
   fs.writeFileSync(stackFile(), before + (salt && !own ? `encryptionsalt: ${salt}\n` : ""));
-}
-
-/** Every configuration value as text: defaults, then the stack's file, then the command line. */
-function values(): Values {
-  const file = `Pulumi.${stack}.yaml`;
-  if (!fs.existsSync(file)) {
-    const stacks = fs
-      .readdirSync(".")
-      .flatMap((each) => /^Pulumi\.(.+)\.yaml$/.exec(each)?.[1] ?? []);
-    throw new Failure(`there is no ${file}: STACK must be one of ${stacks.join(", ")}`);
-  }
-  const all: Values = {};
-  const declared: Record<string, { default?: unknown }> = parse(
-    fs.readFileSync("Pulumi.yaml", "utf8"),
-  ).config;
-  for (const [key, { default: value }] of Object.entries(declared)) all[key] = String(value ?? "");
-  const set: Record<string, unknown> = parse(fs.readFileSync(file, "utf8"))?.config ?? {};
-  for (const [key, value] of Object.entries(set)) {
-    const [owner, name] = key.split(":");
-    if (owner === project) all[name] = String(value);
-  }
-  for (const setting of settings) {
-    const [key, ...value] = setting.split("=");
-    all[key] = value.join("=");
-  }
-  return all;
 }
 
 async function checkMachine(config: StackConfig) {

@@ -1,0 +1,110 @@
+/**
+ * `make rehearse`: the load test with InfluxDB, Redis and the coupon API as local processes: the
+ * same scenario, gate, runner, proof and verdict, without Docker, Pulumi and Grafana.
+ *
+ * Usage: rehearse.ts <stack> [key=value ...]
+ */
+import * as crypto from "node:crypto";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { ConfigError, parseConfig, type StackConfig } from "../config";
+import { readSettings } from "../scripts/settings";
+import { charts } from "./charts";
+import { type Parts, prepareParts } from "./parts";
+import { freePort, portIsFree } from "./ports";
+import { type Server, setUpInfluxDb, startCouponApi, startInfluxDb, startRedis } from "./processes";
+import { table } from "./report";
+import { latestRun, runLoadTest, runsFolder } from "./run";
+import { scriptHash } from "./script";
+import { type Credentials, RunFailure, type RunRequest } from "./types";
+
+const say = (line: string) => console.error(line);
+
+async function rehearse(stack: string, config: StackConfig, signal: AbortSignal) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
+  const running: Server[] = [];
+  try {
+    const parts = await prepareParts(say);
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const password = () => crypto.randomBytes(24).toString("hex");
+    const credentials: Credentials = {
+      writer: { username: "k6", password: password() },
+      reader: { username: "grafana", password: password() },
+    };
+    running.push(await startInfluxDb(parts.influxd, folder, Number(new URL(url).port), signal));
+    const admin = { url, adminUsername: "admin", adminPassword: password() };
+    await setUpInfluxDb(admin, "k6", credentials);
+
+    const request: RunRequest = {
+      stack,
+      runId: "",
+      script: config.script,
+      scriptHash: scriptHash(config.script),
+      profile: config.profile,
+      thresholds: config.thresholds,
+      executor: { kind: "local", binary: parts.k6 },
+      target: { url: await startTarget(config, parts, folder, running, signal), version: "" },
+      influxdb: { url, database: "k6" },
+    };
+    const { id } = await runLoadTest(request, credentials, say, signal).catch(async (error) => {
+      // A run that broke a limit has figures to show, too.
+      const summary = latestRun(stack);
+      if (summary?.requests) await show(request, credentials, summary.id);
+      throw error;
+    });
+    await show(request, credentials, id);
+  } finally {
+    await Promise.all(running.reverse().map((server) => server.stop()));
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+
+  async function show(request: RunRequest, { reader }: Credentials, id: string) {
+    const summary = latestRun(stack);
+    if (!summary) return;
+    console.log(`\n${await charts({ influxdb: request.influxdb, reader }, summary)}\n`);
+    console.log(`${table(summary)}\n`);
+    console.log(`report  ${runsFolder}/${id}/report.html`);
+  }
+}
+
+/** The target's URL; the sample is started, together with its Redis. */
+async function startTarget(
+  { target, profile }: StackConfig,
+  parts: Parts,
+  folder: string,
+  running: Server[],
+  signal: AbortSignal,
+): Promise<string> {
+  if (target.kind === "external") return target.baseUrl;
+  if (!(await portIsFree(target.port))) {
+    throw new ConfigError(
+      `configuration key "couponApiPort" is "${target.port}": that port is in use on this ` +
+        `machine; stop what listens there, or choose another port`,
+    );
+  }
+  const redis = await startRedis(parts["redis-server"], folder, await freePort(), signal);
+  running.push(redis);
+  const settings = { redisUrl: redis.url, couponId: profile.couponId, stock: target.stock };
+  const api = await startCouponApi(folder, target.port, settings, signal);
+  running.push(api);
+  return api.url;
+}
+
+async function main([stack, ...settings]: string[]) {
+  const interrupted = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => interrupted.abort());
+  }
+  try {
+    const config = parseConfig(readSettings(stack, settings), process.cwd());
+    await rehearse(stack, config, interrupted.signal);
+  } catch (error) {
+    const known = error instanceof RunFailure || error instanceof ConfigError;
+    const line = interrupted.signal.aborted ? "interrupted" : (error as Error).message;
+    console.error(known || interrupted.signal.aborted ? `make rehearse: ${line}` : error);
+    process.exitCode = 1;
+  }
+}
+
+void main(process.argv.slice(2));
