@@ -21,6 +21,8 @@ export interface StackConfig {
   script: string;
   profile: LoadProfile;
   thresholds: Thresholds;
+  /** More series than this in a run are warned of. */
+  maxSeries: number;
   /** Changing it runs the test again. */
   runId: string;
   executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
@@ -142,6 +144,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
       checksRate: share("checksRateLimit"),
       droppedIterations: integer("droppedIterationsLimit", 0),
     },
+    maxSeries: integer("maxSeries", 1),
     runId: text("runId"),
     executor:
       oneOf("executor", "docker", "local") === "docker"

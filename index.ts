@@ -7,13 +7,13 @@ import { InfluxDb } from "./components/influxdb";
 import { LoadTest } from "./components/load-test";
 import { stackNetwork } from "./components/service";
 import { containerName, parseConfig, projectValues, requireFreePorts } from "./config";
-import { arrivalRate } from "./k6/profile";
+import { arrivalRate, ownScript } from "./k6/profile";
 
 export = async () => {
   const stack = pulumi.getStack();
   const config = parseConfig(projectValues(pulumi.runtime.allConfig()), process.cwd());
   await requireFreePorts(config, stack);
-  const { profile, thresholds, script, executor, runId } = config;
+  const { profile, thresholds, script, executor, runId, maxSeries } = config;
 
   const network = stackNetwork(containerName(stack, "network"));
   const named = (service: string) => ({ containerName: containerName(stack, service), network });
@@ -27,7 +27,7 @@ export = async () => {
     grafana,
     influxdb,
     thresholds,
-    arrivalRate: arrivalRate(profile),
+    arrivalRate: script === ownScript ? arrivalRate(profile) : undefined,
   });
   const target =
     config.target.kind === "sample"
@@ -45,6 +45,7 @@ export = async () => {
       script,
       profile,
       thresholds,
+      maxSeries,
       executor,
       network,
       influxdb,

@@ -10,8 +10,8 @@ export interface DashboardsArgs {
   grafana: Grafana;
   influxdb: InfluxDb;
   thresholds: Thresholds;
-  /** Iterations a second that the profile asks for. */
-  arrivalRate: number;
+  /** Iterations a second that the profile asks for, if the script follows it. */
+  arrivalRate?: number;
 }
 
 /** The data source and the dashboard, under fixed uids that links can rely on. */

@@ -13,6 +13,7 @@ export interface LoadTestArgs {
   script: string;
   profile: LoadProfile;
   thresholds: Thresholds;
+  maxSeries: number;
   executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
   network: docker.Network;
   target: { url: string; networkUrl?: string; version: string };

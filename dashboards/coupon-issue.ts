@@ -3,7 +3,7 @@
  * rate. docs/decisions.md says why these are plain objects and not calls of Grafana's SDK.
  */
 import type { Thresholds } from "../k6/profile";
-import { durationMean, durationPercentile, panel, requestRate } from "./queries";
+import { durationMean, durationPercentile, panel, requestRate, wholeRange } from "./queries";
 
 export interface CouponIssueDashboardArgs {
   /** Uid of the dashboard; its path is `/d/<uid>`. */
@@ -15,13 +15,15 @@ export interface CouponIssueDashboardArgs {
   arrivalRate?: number;
 }
 
-/** One panel with one series. */
+/** One panel: a series over time, and for latencies the figure of the whole time range. */
 interface Chart {
   title: string;
   /** Name of the series in the legend. */
   name: string;
   description: string;
   query: string;
+  /** The same figure over all points at once: one point, told in the legend. */
+  wholeQuery?: string;
   /** Grafana's name of the unit: milliseconds or requests per second. */
   unit: "ms" | "reqps";
   color: string;
@@ -44,10 +46,12 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
     name: `p${p}`,
     description:
       `${p} of 100 requests took this long or less, from sending to the last byte received. ` +
-      `The limit, ${limitMs} ms, is for all requests of a run together. ${eachPoint}: InfluxDB ` +
+      `The limit, ${limitMs} ms, is for all requests of a run together, which the legend's ` +
+      `second row gives for the time range. ${eachPoint}: InfluxDB ` +
       `takes the nearest rank, which among ${50 / (100 - p)} requests or fewer is just the ` +
       `slowest. ${notConnected}`,
     query: durationPercentile(p, panel),
+    wholeQuery: durationPercentile(p, wholeRange),
     unit: "ms",
     color,
     legend: ["lastNotNull", "max"],
@@ -64,9 +68,10 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
         "Mean time of a request, from sending to the last byte received. No limit: a mean hides " +
         `the slow few. ${eachPoint}. ${notConnected}`,
       query: durationMean(panel),
+      wholeQuery: durationMean(wholeRange),
       unit: "ms",
       color: "green",
-      legend: ["lastNotNull", "max", "mean"],
+      legend: ["lastNotNull", "max"],
     },
     {
       title: "RPS (Requests per Second)",
@@ -130,12 +135,21 @@ export function minInterval(rate?: number): string {
   return fits?.[0] ?? "1m";
 }
 
-function timeSeries({ title, name, description, query, unit, color, legend, line }: Chart) {
+function timeSeries(chart: Chart) {
+  const { title, name, description, query, wholeQuery, unit, color, legend, line } = chart;
+  const whole = `${name} of the whole range`;
+  const target = (refId: string, text: string, alias: string) => ({
+    refId,
+    rawQuery: true,
+    query: text,
+    resultFormat: "time_series",
+    alias,
+  });
   return {
     type: "timeseries",
     title,
     description,
-    targets: [{ refId: "A", rawQuery: true, query, resultFormat: "time_series", alias: name }],
+    targets: [target("A", query, name), ...(wholeQuery ? [target("B", wholeQuery, whole)] : [])],
     fieldConfig: {
       defaults: {
         unit,
@@ -160,7 +174,17 @@ function timeSeries({ title, name, description, query, unit, color, legend, line
           ...(line && { axisSoftMax: line.at * 1.2 }),
         },
       },
-      overrides: [],
+      overrides: wholeQuery
+        ? [
+            {
+              matcher: { id: "byName", options: whole },
+              properties: [
+                { id: "custom.drawStyle", value: "points" },
+                { id: "color", value: { mode: "fixed", fixedColor: "text" } },
+              ],
+            },
+          ]
+        : [],
     },
     options: {
       legend: {

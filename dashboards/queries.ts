@@ -18,6 +18,9 @@ export const panel: Required<Scope> = {
   every: { interval: "$__interval", ms: "$__interval_ms" },
 };
 
+/** All points of the dashboard's time range as one value: what a threshold compares. */
+export const wholeRange: Scope = { where: panel.where };
+
 /** A whole run. A run id is made of letters, digits, `-` and `_`, so it needs no escaping. */
 export const run = (id: string): Scope => ({ where: `"testid" = '${id}'` });
 

@@ -20,9 +20,12 @@ export async function charts(source: Source, summary: Summary): Promise<string> 
   const from = Date.parse(startedAt ?? "");
   const to = Date.parse(endedAt ?? "");
   const seconds = Math.max(1, Math.ceil((to - from) / 1000 / width));
+  const ms = seconds * 1000;
+  // Intervals count from the run's start, and a last one that is not full is left out.
+  const end = from + Math.max(1, Math.floor((to - from) / ms)) * ms;
   const scope: Required<Scope> = {
-    where: `${run(id).where} AND time >= ${from}ms AND time <= ${to}ms`,
-    every: { interval: `${seconds}s`, ms: `${seconds * 1000}` },
+    where: `${run(id).where} AND time >= ${from}ms AND time < ${end}ms`,
+    every: { interval: `${seconds}s, ${from % ms}ms`, ms: `${ms}` },
   };
   const panels: [string, string, string][] = [
     ["p99", `${p99Ms} ms`, durationPercentile(99, scope)],

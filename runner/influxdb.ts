@@ -28,15 +28,8 @@ export interface Series {
   values: (string | number | null)[][];
 }
 
-/** An answer that says no. `status` is HTTP's. */
-export class InfluxDbError extends Error {
-  constructor(
-    readonly status: number,
-    message: string,
-  ) {
-    super(message);
-  }
-}
+/** An answer that says no. `status` is HTTP's. No class: Pulumi would store it without its message. */
+export type InfluxDbError = Error & { status: number };
 
 /** Quotes a name for InfluxQL. */
 export const identifier = (name: string) => `"${name.replace(/\\/g, "\\\\").replace(/"/g, '\\"')}"`;
@@ -72,7 +65,7 @@ async function send(
     answer.error ??
     answer.results?.find((result: { error?: string }) => result.error)?.error ??
     (response.ok ? undefined : text || response.statusText);
-  if (refusal) throw new InfluxDbError(response.status, refusal.trim());
+  if (refusal) throw Object.assign(new Error(refusal.trim()), { status: response.status });
   return answer;
 }
 

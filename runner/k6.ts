@@ -6,7 +6,7 @@ import * as path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import * as tar from "tar-stream";
-import { k6Options } from "../k6/profile";
+import { k6Options, ownScript } from "../k6/profile";
 import { scriptFiles } from "./script";
 import { type Credentials, RunFailure, type RunRequest } from "./types";
 
@@ -17,9 +17,6 @@ export interface Executor {
   /** Runs the script to its end, or to a graceful stop when `signal` fires; gives k6's exit code. */
   run(id: string, dir: string, signal: AbortSignal): Promise<number>;
 }
-
-/** The scenario of this project. It takes its base URL from outside; others may name localhost. */
-const ownScript = "k6/coupon-issue.ts";
 
 const exec = promisify(execFile);
 
@@ -189,9 +186,10 @@ async function ended(
 /**
  * Which network k6's container joins, and by which addresses it reaches target and store.
  *
- * The stack's own target is reached by name in the stack's network. Anything else may be on this
- * machine, even behind localhost: on Linux the container then shares the machine's network; where
- * Docker runs in a virtual machine, k6 is told that localhost is that machine's host.
+ * The stack's own target is reached by name in the stack's network, if the script takes its base
+ * URL from outside. Anything else may be on this machine, even behind localhost: on Linux the
+ * container then shares the machine's network; where Docker runs in a virtual machine, k6 is told
+ * that localhost is that machine's host.
  */
 async function placeInDocker(request: RunRequest, image: string, network: string) {
   const { target, influxdb } = request;

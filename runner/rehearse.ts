@@ -43,6 +43,7 @@ async function rehearse(stack: string, config: StackConfig, signal: AbortSignal)
       scriptHash: scriptHash(config.script),
       profile: config.profile,
       thresholds: config.thresholds,
+      maxSeries: config.maxSeries,
       executor: { kind: "local", binary: parts.k6 },
       target: { url: await startTarget(config, parts, folder, running, signal), version: "" },
       influxdb: { url, database: "k6" },

@@ -74,7 +74,9 @@ export function headline(summary: Summary): string {
 /** The verdict as a table for the terminal. */
 export function table(summary: Summary): string {
   const title = `run ${summary.id}: ${summary.verdict}`;
-  return summary.requests === undefined ? title : `${title}\n\n${columns(rows(summary))}`;
+  if (summary.requests === undefined) return title;
+  const warnings = summary.warnings.map((warning) => `\n\nwarning: ${warning}`).join("");
+  return `${title}\n\n${columns(rows(summary))}${warnings}`;
 }
 
 /** The verdict as Markdown, for a pull request. */
@@ -84,6 +86,7 @@ export function markdown(summary: Summary): string {
   if (summary.requests !== undefined) {
     const [header, ...body] = rows(summary).map((row) => `| ${row.join(" | ")} |`);
     lines.push(header, "| --- | ---: | --- | --- |", ...body, "");
+    for (const warning of summary.warnings) lines.push(`Warning: ${warning}`, "");
     lines.push(`${summary.startedAt} to ${summary.endedAt}, k6 ${summary.k6Version}`, "");
   }
   if (summary.dashboardUrl) lines.push(`[Dashboard of this run](${summary.dashboardUrl})`, "");

@@ -12,7 +12,7 @@ import {
   type RunResult,
   type Summary,
 } from "./types";
-import { k6Count, progress, type Source, verify } from "./verify";
+import { k6Count, progress, seriesWarning, type Source, verify } from "./verify";
 
 /** Where runs are kept, in the project's folder. */
 export const runsFolder = "runs";
@@ -50,7 +50,7 @@ export async function runLoadTest(
   const dir = path.join(runsFolder, id);
   fs.mkdirSync(dir, { recursive: true });
 
-  const summary: Summary = { id, verdict: "failed", thresholds: [] };
+  const summary: Summary = { id, verdict: "failed", thresholds: [], warnings: [] };
   try {
     const executor = executorFor(request, credentials);
     const [k6Version] = await Promise.all([executor.version(), gate(request, credentials, signal)]);
@@ -74,6 +74,9 @@ export async function runLoadTest(
       dashboardUrl: request.dashboardUrl && atTimeRange(request.dashboardUrl, startedAt, endedAt),
     });
 
+    const tooManySeries = await seriesWarning(source, id, request.maxSeries);
+    if (tooManySeries) summary.warnings.push(tooManySeries);
+
     summary.thresholds = rules(request.thresholds).flatMap((rule) => {
       const exact = figures[rule.figure];
       if (exact === undefined) return [];
@@ -86,7 +89,7 @@ export async function runLoadTest(
     }
     if (breaches.length > 0) throw new RunFailure(breaches.join("; "));
     summary.verdict = "passed";
-    const { thresholds: __, k6Version: ___, ...result } = summary;
+    const { thresholds: __, warnings: ___, k6Version: ____, ...result } = summary;
     return result as RunResult;
   } catch (error) {
     const { message } = error as Error;

@@ -107,7 +107,9 @@ export async function ensureUser(admin: Admin, user: User): Promise<void> {
       ? `SET PASSWORD FOR ${name} = ${password}`
       : `CREATE USER ${name} WITH PASSWORD ${password}`,
     `REVOKE ALL PRIVILEGES FROM ${name}`,
-    ...(held ?? []).map(({ database }) => `REVOKE ALL ON ${identifier(database)} FROM ${name}`),
+    ...(held ?? [])
+      .filter(({ privilege }) => privilege !== "ADMIN")
+      .map(({ database }) => `REVOKE ALL ON ${identifier(database)} FROM ${name}`),
     `GRANT ${user.privilege} ON ${identifier(user.database)} TO ${name}`,
   ];
   await query(asAdmin(admin), statements.join("; "));

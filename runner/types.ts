@@ -33,6 +33,8 @@ export interface RunRequest {
   scriptHash: string;
   profile: LoadProfile;
   thresholds: Thresholds;
+  /** A run that makes more series than this in InfluxDB gets a warning. */
+  maxSeries: number;
   executor: ExecutorChoice;
   /** `version` names what is tested, so that another version is tested again. */
   target: Address & { version: string };
@@ -72,6 +74,8 @@ export type Summary = Partial<RunResult> & {
   /** Why the run failed, in one line. */
   reason?: string;
   thresholds: JudgedRule[];
+  /** What does not fail the run, but should be known. */
+  warnings: string[];
   k6Version?: string;
 };
 

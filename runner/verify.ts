@@ -12,7 +12,7 @@ import {
   requestCount,
   run,
 } from "../dashboards/queries";
-import { query } from "./influxdb";
+import { identifier, query, type Series } from "./influxdb";
 import { type Login, RunFailure, type RunFigures, type RunRequest } from "./types";
 
 /** What k6 counted itself. */
@@ -115,4 +115,36 @@ export async function verify(
     startedAt: new Date(startedAt),
     endedAt: new Date(startedAt + Math.ceil(durationMs)),
   };
+}
+
+/**
+ * Warns of a run that made more than `limit` series: they stay in InfluxDB's memory, and past a
+ * million in a database it refuses points. Names the tag with the most values.
+ */
+export async function seriesWarning(
+  { influxdb, reader }: Source,
+  id: string,
+  limit: number,
+): Promise<string | undefined> {
+  const ask = (statements: string) =>
+    query({ url: influxdb.url, ...reader }, statements, influxdb.database);
+  const { where } = run(id);
+  const [measurements] = await ask(`SHOW SERIES EXACT CARDINALITY WHERE ${where}`);
+  const count = (series: Series) => Number(series.values[0][0]);
+  const total = measurements.reduce((sum, each) => sum + count(each), 0);
+  if (total <= limit) return undefined;
+
+  const widest = measurements.reduce((a, b) => (count(a) >= count(b) ? a : b));
+  const [[keys]] = await ask(`SHOW TAG KEYS FROM ${identifier(widest.name)} WHERE ${where}`);
+  const tags = keys.values.map(([key]) => String(key));
+  const cardinality = (tag: string) =>
+    `SHOW TAG VALUES EXACT CARDINALITY FROM ${identifier(widest.name)} ` +
+    `WITH KEY = ${identifier(tag)} WHERE ${where}`;
+  const answers = await ask(tags.map(cardinality).join("; "));
+  const values = answers.map(([series]) => (series ? count(series) : 0));
+  const most = values.indexOf(Math.max(...values));
+  return (
+    `the run made ${total} series in InfluxDB, more than ${limit}: ` +
+    `its tag "${tags[most]}" has ${values[most]} values`
+  );
 }

@@ -1,0 +1,212 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  couponIssueDashboard,
+  minInterval,
+  type CouponIssueDashboardArgs,
+} from "../../dashboards/coupon-issue";
+import { arrivalRate, defaultProfile, defaultThresholds, durationSeconds } from "../../k6/profile";
+
+const args: CouponIssueDashboardArgs = {
+  uid: "coupon-issue",
+  dataSourceUid: "k6",
+  thresholds: defaultThresholds,
+  arrivalRate: arrivalRate(defaultProfile),
+};
+const dashboard = couponIssueDashboard(args);
+const [p99, p95, avg, rps] = dashboard.panels;
+
+describe("the dashboard", () => {
+  test("is named, addressed and tagged", () => {
+    expect(dashboard.title).toBe("Coupon Issue Load Test");
+    expect(dashboard.uid).toBe("coupon-issue");
+    expect(dashboard.tags).toEqual(["coupon", "k6", "load-test"]);
+  });
+
+  test("has no id, which belongs to one Grafana's database, and no variables", () => {
+    expect(dashboard).not.toHaveProperty("id");
+    expect(dashboard).not.toHaveProperty("templating");
+  });
+
+  test("follows a running test and can look back at an old one", () => {
+    expect(dashboard).toMatchObject({
+      refresh: "5s",
+      time: { from: "now-5m", to: "now" },
+      timezone: "browser",
+      graphTooltip: 1,
+      editable: true,
+    });
+    expect(dashboard.timepicker.quick_ranges).toEqual([
+      { display: "Last 5 minutes", from: "now-5m", to: "now" },
+      { display: "Last 15 minutes", from: "now-15m", to: "now" },
+      { display: "Last 1 hour", from: "now-1h", to: "now" },
+      { display: "Last 6 hours", from: "now-6h", to: "now" },
+      { display: "Last 24 hours", from: "now-24h", to: "now" },
+      { display: "Last 7 days", from: "now-7d", to: "now" },
+    ]);
+  });
+
+  test("is in the last version of Grafana's classic model", () => {
+    expect(dashboard.schemaVersion).toBe(42);
+  });
+
+  test("is plain JSON", () => {
+    expect(JSON.parse(JSON.stringify(dashboard))).toStrictEqual(dashboard);
+    const bare = couponIssueDashboard({ ...args, arrivalRate: undefined });
+    expect(JSON.parse(JSON.stringify(bare))).toStrictEqual(bare);
+  });
+});
+
+describe("the panels", () => {
+  test("are four time series in a 2x2 grid with fixed ids", () => {
+    const seen = dashboard.panels.map(({ id, type, title, gridPos: { x, y, w, h } }) => [
+      ...[id, type, title],
+      ...[x, y, w, h],
+    ]);
+    expect(seen).toEqual([
+      [1, "timeseries", "HTTP Request Duration (p99)", 0, 0, 12, 10],
+      [2, "timeseries", "HTTP Request Duration (p95)", 12, 0, 12, 10],
+      [3, "timeseries", "HTTP Request Duration (avg)", 0, 10, 12, 10],
+      [4, "timeseries", "RPS (Requests per Second)", 12, 10, 12, 10],
+    ]);
+  });
+
+  test("ask InfluxDB for a series over time, and latencies for the whole range, too", () => {
+    const target = (refId: string, alias: string, query: string) => ({
+      refId,
+      rawQuery: true,
+      resultFormat: "time_series",
+      alias,
+      query,
+    });
+    const time = "GROUP BY time($__interval)";
+    const duration = (name: string, what: string) => {
+      const query = `SELECT ${what} FROM "http_req_duration" WHERE $timeFilter`;
+      return [
+        target("A", name, `${query} ${time} fill(null)`),
+        target("B", `${name} of the whole range`, query),
+      ];
+    };
+    const rps = `SELECT sum("value") * 1000 / $__interval_ms FROM "http_reqs" WHERE $timeFilter`;
+    expect(dashboard.panels.map(({ targets }) => targets)).toEqual([
+      duration("p99", 'percentile("value", 99)'),
+      duration("p95", 'percentile("value", 95)'),
+      duration("avg", 'mean("value")'),
+      [target("A", "RPS", `${rps} ${time} fill(0)`)],
+    ]);
+    for (const { datasource } of dashboard.panels) {
+      expect(datasource).toEqual({ type: "influxdb", uid: "k6" });
+    }
+  });
+
+  test("show milliseconds and requests per second, from 0", () => {
+    const units = dashboard.panels.map(({ fieldConfig }) => fieldConfig.defaults.unit);
+    expect(units).toEqual(["ms", "ms", "ms", "reqps"]);
+    for (const { fieldConfig } of dashboard.panels) expect(fieldConfig.defaults.min).toBe(0);
+  });
+
+  test("have a table of last and max, and of the mean of the request rate", () => {
+    for (const { options } of dashboard.panels) {
+      expect(options.legend).toMatchObject({
+        showLegend: true,
+        displayMode: "table",
+        placement: "bottom",
+      });
+    }
+    expect(dashboard.panels.map(({ options }) => options.legend.calcs)).toEqual([
+      ["lastNotNull", "max"],
+      ["lastNotNull", "max"],
+      ["lastNotNull", "max"],
+      ["lastNotNull", "max", "mean"],
+    ]);
+  });
+});
+
+describe("the lines", () => {
+  const base = { color: "transparent", value: null };
+  const line = ({ fieldConfig: { defaults } }: typeof p99) => [
+    defaults.custom.thresholdsStyle.mode,
+    ...defaults.thresholds.steps,
+  ];
+
+  test("are the limits of p99 and p95, red above", () => {
+    expect(line(p99)).toEqual(["line+area", base, { color: "red", value: 1000 }]);
+    expect(line(p95)).toEqual(["line+area", base, { color: "red", value: 500 }]);
+  });
+
+  test("are the rate offered in RPS and nothing in avg", () => {
+    expect(rps.description).toContain("dashed line");
+    expect(line(rps)).toEqual(["dashed", base, { color: "text", value: 1000 / 60 }]);
+    expect(line(avg)).toEqual(["off", base]);
+  });
+
+  test("are left out of RPS when the rate is not known", () => {
+    const { panels } = couponIssueDashboard({ ...args, arrivalRate: undefined });
+    expect(line(panels[3])).toEqual(["off", base]);
+    expect(panels[3].description).not.toContain("dashed line");
+  });
+
+  test("are in sight whatever the limits are", () => {
+    const limit = fc.double({ min: 0.001, max: 1e6, noNaN: true });
+    fc.assert(
+      fc.property(limit, limit, (p95Ms, p99Ms) => {
+        const { panels } = couponIssueDashboard({
+          ...args,
+          thresholds: { ...defaultThresholds, p95Ms, p99Ms },
+        });
+        expect(panels[0].fieldConfig.defaults.thresholds.steps[1].value).toBe(p99Ms);
+        expect(panels[0].fieldConfig.defaults.custom.axisSoftMax).toBeGreaterThan(p99Ms);
+        expect(panels[1].fieldConfig.defaults.thresholds.steps[1].value).toBe(p95Ms);
+        expect(panels[1].fieldConfig.defaults.custom.axisSoftMax).toBeGreaterThan(p95Ms);
+      }),
+    );
+  });
+});
+
+describe("the interval", () => {
+  test.each([
+    [undefined, "10s"],
+    [1, "1m"],
+    [100 / 60, "1m"],
+    [100 / 30, "30s"],
+    [1000 / 60, "10s"],
+    [20, "5s"],
+    [50, "2s"],
+    [99.9, "2s"],
+    [100, "1s"],
+    [6000, "1s"],
+  ])("for %s requests per second is %s", (rate, interval) => {
+    expect(minInterval(rate)).toBe(interval);
+  });
+
+  test("is the shortest that holds 100 requests", () => {
+    const all = ["1s", "2s", "5s", "10s", "15s", "30s", "1m"];
+    fc.assert(
+      fc.property(fc.double({ min: 100 / 60, max: 1e5, noNaN: true }), (rate) => {
+        const chosen = minInterval(rate);
+        const shorter = all.slice(0, all.indexOf(chosen));
+        expect(rate * durationSeconds(chosen)!).toBeGreaterThanOrEqual(100);
+        for (const each of shorter) expect(rate * durationSeconds(each)!).toBeLessThan(100);
+      }),
+    );
+  });
+
+  test("is every panel's, and its description says so", () => {
+    for (const [rate, interval] of [
+      [1000 / 60, "10s"],
+      [100, "1s"],
+    ] as const) {
+      for (const each of couponIssueDashboard({ ...args, arrivalRate: rate }).panels) {
+        expect(each.interval).toBe(interval);
+        expect(each.description).toContain(`Each point covers ${interval} or more`);
+      }
+    }
+  });
+});
+
+test("the descriptions say what the numbers mean and from how few requests on they do", () => {
+  expect(p99.description).toMatch(/^99 of 100 .* 1000 ms, .* among 50 requests or fewer/);
+  expect(p95.description).toMatch(/^95 of 100 .* 500 ms, .* among 10 requests or fewer/);
+  expect(avg.description).toMatch(/^Mean time of a request/);
+  expect(rps.description).toMatch(/^Requests that ended, .* per second/);
+});

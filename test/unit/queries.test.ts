@@ -1,0 +1,63 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import * as queries from "../../dashboards/queries";
+import { panel, run, type Scope } from "../../dashboards/queries";
+
+const both: Record<string, (scope: Scope) => string> = {
+  p95: (scope) => queries.durationPercentile(95, scope),
+  mean: queries.durationMean,
+  count: queries.requestCount,
+  failed: queries.failedShare,
+  checks: queries.passedChecksShare,
+  dropped: queries.droppedIterations,
+  first: queries.firstRequest,
+};
+
+test("panel queries are InfluxQL with Grafana's time range and interval", () => {
+  expect(queries.durationPercentile(99, panel)).toBe(
+    `SELECT percentile("value", 99) FROM "http_req_duration" WHERE $timeFilter GROUP BY time($__interval) fill(null)`,
+  );
+  expect(queries.durationPercentile(95, panel)).toBe(
+    `SELECT percentile("value", 95) FROM "http_req_duration" WHERE $timeFilter GROUP BY time($__interval) fill(null)`,
+  );
+  expect(queries.durationMean(panel)).toBe(
+    `SELECT mean("value") FROM "http_req_duration" WHERE $timeFilter GROUP BY time($__interval) fill(null)`,
+  );
+});
+
+test("the request rate is the sum per second of the interval, and 0 without requests", () => {
+  expect(queries.requestRate(panel)).toBe(
+    `SELECT sum("value") * 1000 / $__interval_ms FROM "http_reqs" WHERE $timeFilter GROUP BY time($__interval) fill(0)`,
+  );
+});
+
+test("run queries give one value for the points of that run", () => {
+  const scope = run("dev-20260102T030405Z");
+  const where = `WHERE "testid" = 'dev-20260102T030405Z'`;
+  expect(queries.durationPercentile(99, scope)).toBe(
+    `SELECT percentile("value", 99) FROM "http_req_duration" ${where}`,
+  );
+  expect(queries.durationMean(scope)).toBe(
+    `SELECT mean("value") FROM "http_req_duration" ${where}`,
+  );
+  expect(queries.requestCount(scope)).toBe(`SELECT sum("value") FROM "http_reqs" ${where}`);
+  expect(queries.failedShare(scope)).toBe(`SELECT mean("value") FROM "http_req_failed" ${where}`);
+  expect(queries.passedChecksShare(scope)).toBe(`SELECT mean("value") FROM "checks" ${where}`);
+  expect(queries.droppedIterations(scope)).toBe(
+    `SELECT sum("value") FROM "dropped_iterations" ${where}`,
+  );
+  expect(queries.firstRequest(scope)).toBe(
+    `SELECT first("value") FROM "http_req_duration" ${where}`,
+  );
+});
+
+test.each(Object.entries(both))("%s is the same figure in a panel and of a run", (_, query) => {
+  const [figure, range] = query(panel).split(" WHERE ");
+  expect(range).toBe("$timeFilter GROUP BY time($__interval) fill(null)");
+  // Whatever can be a run id.
+  fc.assert(
+    fc.property(fc.stringMatching(/^[A-Za-z0-9_-]+$/), (id) => {
+      expect(query(run(id))).toBe(`${figure} WHERE "testid" = '${id}'`);
+    }),
+  );
+});
