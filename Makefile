@@ -27,7 +27,7 @@ destroy: node_modules/.installed ## Remove everything that `make up` made, excep
 	$(stack)
 
 rehearse: node_modules/.installed ## Run the same test without Docker and Pulumi: all parts as local processes
-	@node --import tsx runner/rehearse.ts $(call quote,$(STACK)) $(settings)
+	@node --import tsx scripts/rehearse.ts $(call quote,$(STACK)) $(settings)
 
 password: node_modules/.installed ## Show Grafana's login
 	$(stack)

@@ -173,12 +173,17 @@ export function parseConfig(values: Values, root: string): StackConfig {
  */
 export async function requireFreePorts(config: StackConfig, stack: string): Promise<void> {
   for (const { key, port, service } of publishedPorts(config)) {
-    if ((await portIsFree(port)) || publishedBy(containerName(stack, service), port)) continue;
-    throw new ConfigError(
-      `configuration key "${key}" is "${port}": that port is in use on this machine; ` +
-        `stop what listens there, or choose another port`,
-    );
+    await requireFreePort(key, port, () => publishedBy(containerName(stack, service), port));
   }
+}
+
+/** Refuses a port that something holds, unless it is the asker's own. @throws ConfigError */
+export async function requireFreePort(key: string, port: number, isOwn = () => false) {
+  if ((await portIsFree(port)) || isOwn()) return;
+  throw new ConfigError(
+    `configuration key "${key}" is "${port}": that port is in use on this machine; ` +
+      `stop what listens there, or choose another port`,
+  );
 }
 
 /** The ports on 127.0.0.1 that the stack takes, with the key that sets each and who holds it. */

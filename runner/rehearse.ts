@@ -1,27 +1,29 @@
 /**
- * `make rehearse`: the load test with InfluxDB, Redis and the coupon API as local processes: the
- * same scenario, gate, runner, proof and verdict, without Docker, Pulumi and Grafana.
- *
- * Usage: rehearse.ts <stack> [key=value ...]
+ * The load test with InfluxDB, Redis and the coupon API as local processes: the same scenario,
+ * gate, runner, proof and verdict, without Docker, Pulumi and Grafana.
  */
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { ConfigError, parseConfig, type StackConfig } from "../config";
-import { readSettings } from "../scripts/settings";
+import type { StackConfig } from "../config";
 import { charts } from "./charts";
 import { type Parts, prepareParts } from "./parts";
-import { freePort, portIsFree } from "./ports";
+import { freePort } from "./ports";
 import { type Server, setUpInfluxDb, startCouponApi, startInfluxDb, startRedis } from "./processes";
 import { table } from "./report";
 import { latestRun, runLoadTest, runsFolder } from "./run";
 import { scriptHash } from "./script";
-import { type Credentials, RunFailure, type RunRequest } from "./types";
+import type { Credentials, RunRequest } from "./types";
 
 const say = (line: string) => console.error(line);
 
-async function rehearse(stack: string, config: StackConfig, signal: AbortSignal) {
+/**
+ * Starts everything, runs the test, shows charts and verdict, and leaves no process behind.
+ *
+ * @throws RunFailure when a part is missing or the run fails
+ */
+export async function rehearse(stack: string, config: StackConfig, signal: AbortSignal) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
   const running: Server[] = [];
   try {
@@ -78,12 +80,6 @@ async function startTarget(
   signal: AbortSignal,
 ): Promise<string> {
   if (target.kind === "external") return target.baseUrl;
-  if (!(await portIsFree(target.port))) {
-    throw new ConfigError(
-      `configuration key "couponApiPort" is "${target.port}": that port is in use on this ` +
-        `machine; stop what listens there, or choose another port`,
-    );
-  }
   const redis = await startRedis(parts["redis-server"], folder, await freePort(), signal);
   running.push(redis);
   const settings = { redisUrl: redis.url, couponId: profile.couponId, stock: target.stock };
@@ -91,21 +87,3 @@ async function startTarget(
   running.push(api);
   return api.url;
 }
-
-async function main([stack, ...settings]: string[]) {
-  const interrupted = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(signal, () => interrupted.abort());
-  }
-  try {
-    const config = parseConfig(readSettings(stack, settings), process.cwd());
-    await rehearse(stack, config, interrupted.signal);
-  } catch (error) {
-    const known = error instanceof RunFailure || error instanceof ConfigError;
-    const line = interrupted.signal.aborted ? "interrupted" : (error as Error).message;
-    console.error(known || interrupted.signal.aborted ? `make rehearse: ${line}` : error);
-    process.exitCode = 1;
-  }
-}
-
-void main(process.argv.slice(2));
