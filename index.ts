@@ -37,23 +37,20 @@ export = async () => {
           couponId: profile.couponId,
         })
       : { url: config.target.baseUrl, version: "external" };
-  const loadTest = new LoadTest(
-    "load-test",
-    {
-      stack,
-      runId,
-      script,
-      profile,
-      thresholds,
-      maxSeries,
-      executor,
-      network,
-      influxdb,
-      target,
-      dashboardUrl: dashboards.url,
-    },
-    { dependsOn: [influxdb, dashboards, ...(target instanceof CouponApi ? [target] : [])] },
-  );
+  const loadTest = new LoadTest("load-test", {
+    stack,
+    runId,
+    script,
+    profile,
+    thresholds,
+    maxSeries,
+    executor,
+    network,
+    influxdb,
+    target,
+    dashboardUrl: dashboards.url,
+    after: [influxdb, dashboards, ...(target instanceof CouponApi ? [target] : [])],
+  });
 
   return {
     grafanaUrl: grafana.url,

@@ -25,6 +25,8 @@ export class CouponApi extends pulumi.ComponentResource {
   readonly url: string;
   /** From the containers of the stack's network. */
   readonly networkUrl = "http://coupon-api:8080";
+  /** Answers well once Redis does, too. */
+  readonly health = "/health";
   /** Changes whenever what is tested changes. */
   readonly version: string;
 
@@ -33,7 +35,7 @@ export class CouponApi extends pulumi.ComponentResource {
     const parent = this;
     this.url = `http://127.0.0.1:${args.port}`;
 
-    const redis = new Service(
+    new Service(
       `${name}-redis`,
       {
         image: args.redisImage,
@@ -67,10 +69,10 @@ export class CouponApi extends pulumi.ComponentResource {
         env,
         uploads: [{ file: "/srv/coupon-api.js", source: path, sourceHash: hash }],
         port: { internal: 8080, external: args.port },
-        healthCheck: "wget -q -O /dev/null http://127.0.0.1:8080/health",
+        healthCheck: `wget -q -O /dev/null http://127.0.0.1:8080${this.health}`,
         memory: 512,
       },
-      { parent, dependsOn: redis },
+      { parent },
     );
     this.registerOutputs();
   }

@@ -16,9 +16,11 @@ export interface LoadTestArgs {
   maxSeries: number;
   executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
   network: docker.Network;
-  target: { url: string; networkUrl?: string; version: string };
+  target: RunRequest["target"];
   influxdb: InfluxDb;
   dashboardUrl: string;
+  /** What must be ready before the test starts; its image is fetched meanwhile. */
+  after: pulumi.Resource[];
 }
 
 /**
@@ -32,9 +34,9 @@ export class LoadTest extends pulumi.ComponentResource {
   constructor(name: string, args: LoadTestArgs, opts?: pulumi.ComponentResourceOptions) {
     super("coupon-load-test:index:LoadTest", name, {}, opts);
     const parent = this;
-    const { influxdb, network, executor, target, ...asIs } = args;
+    const { influxdb, network, executor, target, after, ...asIs } = args;
 
-    const dependsOn =
+    const image =
       executor.kind === "docker"
         ? [
             new docker.RemoteImage(
@@ -47,7 +49,12 @@ export class LoadTest extends pulumi.ComponentResource {
     const request: pulumi.Output<RunRequest> = pulumi.output({
       ...asIs,
       scriptHash: scriptHash(args.script),
-      target: { url: target.url, networkUrl: target.networkUrl, version: target.version },
+      target: {
+        url: target.url,
+        networkUrl: target.networkUrl,
+        health: target.health,
+        version: target.version,
+      },
       executor: executor.kind === "docker" ? { ...executor, network: network.name } : executor,
       influxdb: {
         url: influxdb.url,
@@ -69,7 +76,7 @@ export class LoadTest extends pulumi.ComponentResource {
         logging: "stderr",
         addPreviousOutputInEnv: false,
       },
-      { parent, dependsOn },
+      { parent, dependsOn: [...after, ...image] },
     );
     this.lastPassedRun = run.stdout.apply((line) => JSON.parse(line) as RunResult);
     this.registerOutputs();

@@ -42,7 +42,9 @@ export async function gate(
   signal: AbortSignal,
 ): Promise<void> {
   const { target, influxdb } = request;
-  await waitForAnswer(target.url, 30, signal).catch((error) => {
+  const { url, health } = target;
+  const ready = (response: Response) => !health || response.ok;
+  await waitForAnswer(url + (health ?? ""), 30, signal, ready).catch((error) => {
     throw new RunFailure(`the target did not answer: ${error.message}`);
   });
 

@@ -36,8 +36,11 @@ export interface RunRequest {
   /** A run that makes more series than this in InfluxDB gets a warning. */
   maxSeries: number;
   executor: ExecutorChoice;
-  /** `version` names what is tested, so that another version is tested again. */
-  target: Address & { version: string };
+  /**
+   * `version` names what is tested, so that another version is tested again. `health` is a path
+   * that answers well once the target is ready; without one, any answer will do.
+   */
+  target: Address & { version: string; health?: string };
   influxdb: Address & { database: string };
   /** The dashboard's address without a time range; absent where there is no Grafana. */
   dashboardUrl?: string;

@@ -10,7 +10,11 @@ export interface Prerequisite {
   found: string;
   /** What to do; absent when all is well. */
   todo?: string;
+  /** What can be done where it cannot be had. */
+  withoutIt?: string;
 }
+
+const withoutIt = "or run make rehearse, the same test without Docker and Pulumi";
 
 /** The Pulumi command: the one on PATH, else the npm package's, which fetches it at first use. */
 export const pulumiCommand = (): string =>
@@ -32,12 +36,22 @@ function node(): Prerequisite {
 function docker(): Prerequisite {
   const name = "Docker";
   if (!firstLine("docker", "--version")) {
-    return { name, found: "missing", todo: "install Docker: https://docs.docker.com/get-docker" };
+    return {
+      name,
+      found: "missing",
+      todo: "install it, https://docs.docker.com/get-docker",
+      withoutIt,
+    };
   }
   const version = firstLine("docker", "version", "--format", "{{.Server.Version}}");
   return version
     ? { name, found: version }
-    : { name, found: "does not answer", todo: "start Docker and see that `docker info` answers" };
+    : {
+        name,
+        found: "does not answer",
+        todo: "start it and see that `docker info` does",
+        withoutIt,
+      };
 }
 
 function pulumi(): Prerequisite {
@@ -45,8 +59,8 @@ function pulumi(): Prerequisite {
   const command = pulumiCommand();
   const version = firstLine(command, "version");
   if (!version) {
-    const todo = "install it: https://www.pulumi.com/docs/install (its download was tried)";
-    return { name, found: "missing", todo };
+    const todo = "it could not be downloaded, install it: https://www.pulumi.com/docs/install";
+    return { name, found: "missing", todo, withoutIt };
   }
   return { name, found: `${version} (${command === "pulumi" ? "on PATH" : "npm package"})` };
 }

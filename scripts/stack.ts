@@ -119,7 +119,9 @@ async function checkMachine(config: StackConfig) {
   const rows = found.map(({ name, found, todo }) => [name, found, todo ?? "ok"]);
   console.log(columns([["needed", "found", ""], ...rows]) + "\n");
   const missing = found.find(({ todo }) => todo);
-  if (missing) throw new Failure(`${missing.name} ${missing.found}: ${missing.todo}`);
+  if (!missing) return;
+  const instead = missing.withoutIt ? `; ${missing.withoutIt}` : "";
+  throw new Failure(`${missing.name} ${missing.found}: ${missing.todo}${instead}`);
 }
 
 /** Without a backend of the user's own, state is kept in this clone under a generated passphrase. */
