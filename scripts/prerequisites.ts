@@ -17,8 +17,7 @@ export interface Prerequisite {
 const withoutIt = "or run make rehearse, the same test without Docker and Pulumi";
 
 /** The Pulumi command: the one on PATH, else the npm package's, which fetches it at first use. */
-export const pulumiCommand = (): string =>
-  firstLine("pulumi", "version") ? "pulumi" : "node_modules/.bin/pulumi";
+export const pulumiCommand = firstLine("pulumi", "version") ? "pulumi" : "node_modules/.bin/pulumi";
 
 /** Images and data of a stack with the default images, in GB. */
 const diskNeeded = 3;
@@ -56,13 +55,12 @@ function docker(): Prerequisite {
 
 function pulumi(): Prerequisite {
   const name = "Pulumi CLI";
-  const command = pulumiCommand();
-  const version = firstLine(command, "version");
+  const version = firstLine(pulumiCommand, "version");
   if (!version) {
     const todo = "it could not be downloaded, install it: https://www.pulumi.com/docs/install";
     return { name, found: "missing", todo, withoutIt };
   }
-  return { name, found: `${version} (${command === "pulumi" ? "on PATH" : "npm package"})` };
+  return { name, found: `${version} (${pulumiCommand === "pulumi" ? "on PATH" : "npm package"})` };
 }
 
 function disk(): Prerequisite {

@@ -5,15 +5,16 @@
  *
  * Usage: stack.ts <command> <stack> [key=value ...]
  */
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { promisify } from "node:util";
 import { parse } from "yaml";
 import { ConfigError, parseConfig, project, type StackConfig } from "../config";
 import { columns, table } from "../runner/report";
-import { latestRun } from "../runner/run";
+import { latestRun, runsFolder } from "../runner/run";
 import { prerequisites, pulumiCommand } from "./prerequisites";
 import { readSettings } from "./settings";
 
@@ -24,6 +25,8 @@ const stateFolder = ".state";
 class Failure extends Error {}
 
 const [command, stack, ...settings] = process.argv.slice(2);
+
+const stackFile = path.join(stateFolder, `Pulumi.${stack}.yaml`);
 
 const commands: Record<string, () => Promise<void>> = {
   async up() {
@@ -36,8 +39,8 @@ const commands: Record<string, () => Promise<void>> = {
   },
   async preview() {
     await prepare();
-    if ((await pulumi("preview", "--diff", ...changes())) !== 0)
-      throw new Failure("preview failed");
+    const exitCode = await pulumi("preview", "--diff", ...changes());
+    if (exitCode !== 0) throw new Failure("the preview failed; its first error above says why");
   },
   async load() {
     await prepare();
@@ -48,26 +51,24 @@ const commands: Record<string, () => Promise<void>> = {
     conclude(exitCode, before?.id);
   },
   async destroy() {
-    await selectBackend();
-    if ((await quietly("stack", "select", "--stack", stack)) !== 0) {
-      return console.log(`there is no stack ${stack}, nothing to destroy`);
+    selectBackend();
+    if (!(await selectStack())) {
+      const settled = ["--yes", "--skip-preview", "--config-file", stackFile];
+      if ((await pulumi("destroy", ...settled)) !== 0) {
+        throw new Failure("not everything is gone; the first error above says why, try again");
+      }
+      await ask("stack", "rm", "--yes", "--preserve-config");
+      fs.rmSync(stackFile);
+      console.log(`stack ${stack} is gone; what its runs left is in ${runsFolder}/`);
+    } else {
+      console.log(`there is no stack ${stack}, nothing to destroy`);
     }
-    const exitCode = await pulumi(
-      "destroy",
-      "--yes",
-      "--skip-preview",
-      "--config-file",
-      stackFile(),
-    );
-    if (exitCode !== 0) throw new Failure("destroy failed, and can be run again");
-    await quietly("stack", "rm", "--yes", "--preserve-config", "--stack", stack);
-    fs.rmSync(stackFile());
     const others = fs.readdirSync(stateFolder).some((file) => file.startsWith("Pulumi."));
     if (!others) fs.rmSync(stateFolder, { recursive: true });
-    console.log(`stack ${stack} is gone; what its runs left is in runs/`);
   },
   async password() {
-    await selectBackend();
+    selectBackend();
+    if (!(await isUp())) throw new Failure(`stack ${stack} is not up: run make up first`);
     await pulumi("stack", "output", "grafanaAdmin", "--show-secrets", "--json");
   },
 };
@@ -98,20 +99,26 @@ function isAlive(pid: number): boolean {
 async function prepare() {
   const config = parseConfig(readSettings(stack, settings), process.cwd());
   await checkMachine(config);
-  await selectBackend();
+  selectBackend();
+  const complaint = await selectStack("--create");
+  if (complaint) throw new Failure(`Pulumi cannot create the stack ${stack}: ${complaint}`);
+}
+
+/**
+ * Selects the stack, or gives Pulumi's complaint. Pulumi writes a new stack's encryption salt into
+ * the stack's file, which is committed: it gets a copy to work on instead, which keeps the salt.
+ */
+async function selectStack(...create: "--create"[]): Promise<string | undefined> {
   const committed = `Pulumi.${stack}.yaml`;
-  const before = fs.readFileSync(committed, "utf8");
-  if ((await quietly("stack", "select", "--create", "--stack", stack)) !== 0) {
-    throw new Failure(`Pulumi cannot select or create the stack ${stack}`);
-  }
-  // Pulumi writes the stack's encryption salt into the stack file, which is committed. Give it a
-  // copy to work on instead, and carry over the salt that it was given.
-  const salt = [fs.readFileSync(committed, "utf8"), readIfThere(stackFile())]
-    .map((text) => parse(text)?.encryptionsalt)
-    .find((each) => each !== undefined);
-  fs.writeFileSync(committed, before);
-  const own = parse(before)?.encryptionsalt !== undefined;
-  fs.writeFileSync(stackFile(), before + (salt && !own ? `encryptionsalt: ${salt}\n` : ""));
+  const before = readIfThere(committed);
+  const selected = await ask("stack", "select", ...create);
+  if (!selected.ok) return selected.complaint.trim() || "it does not say why";
+  const saltOf = (text: string) => parse(text)?.encryptionsalt;
+  const salt = saltOf(readIfThere(committed)) ?? saltOf(readIfThere(stackFile));
+  if (before) fs.writeFileSync(committed, before);
+  const missing = salt && !saltOf(before) ? `encryptionsalt: ${salt}\n` : "";
+  fs.writeFileSync(stackFile, before + missing);
+  return undefined;
 }
 
 async function checkMachine(config: StackConfig) {
@@ -125,7 +132,7 @@ async function checkMachine(config: StackConfig) {
 }
 
 /** Without a backend of the user's own, state is kept in this clone under a generated passphrase. */
-async function selectBackend() {
+function selectBackend() {
   fs.mkdirSync(stateFolder, { recursive: true });
   const { env } = process;
   if (!env.PULUMI_ACCESS_TOKEN) {
@@ -142,7 +149,6 @@ async function selectBackend() {
   dropStaleLocks();
 }
 
-const stackFile = () => path.join(stateFolder, `Pulumi.${stack}.yaml`);
 const readIfThere = (file: string) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "");
 
 const loadTestUrn =
@@ -151,33 +157,32 @@ const loadTestUrn =
 
 /** The settings of the command line hold for this command alone: they go into the copy. */
 const changes = () => [
-  ...["--config-file", stackFile()],
+  ...["--config-file", stackFile],
   ...settings.flatMap((setting) => ["--config", setting]),
 ];
 
 /** Whether the stack has been brought up before, so that its load test can be named. */
 async function isUp(): Promise<boolean> {
-  return (await output("stack", "--show-urns", "--stack", stack)).includes(loadTestUrn);
+  return (await ask("stack", "--show-urns")).output.includes(loadTestUrn);
 }
 
-const pulumi = (...args: string[]) => run("inherit", [...args, "--stack", stack]).ended;
-const quietly = (...args: string[]) => run("ignore", args).ended;
-
-async function output(...args: string[]): Promise<string> {
-  const { child, ended } = run("pipe", args);
-  let text = "";
-  child.stdout?.on("data", (data) => (text += data));
-  await ended;
-  return text;
-}
-
-function run(stdout: "inherit" | "ignore" | "pipe", args: string[]) {
-  const child = spawn(pulumiCommand(), args, { stdio: ["inherit", stdout, "inherit"] });
-  const ended = new Promise<number>((resolve, reject) => {
+/** Runs Pulumi for the person at the terminal; gives its exit code. */
+function pulumi(...args: string[]): Promise<number> {
+  const child = spawn(pulumiCommand, [...args, "--stack", stack], { stdio: "inherit" });
+  return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code) => resolve(code ?? 1));
   });
-  return { child, ended };
+}
+
+/** Asks Pulumi something on the side. */
+async function ask(...args: string[]): Promise<{ ok: boolean; output: string; complaint: string }> {
+  try {
+    const { stdout } = await promisify(execFile)(pulumiCommand, [...args, "--stack", stack]);
+    return { ok: true, output: stdout, complaint: "" };
+  } catch (error) {
+    return { ok: false, output: "", complaint: String((error as { stderr?: string }).stderr) };
+  }
 }
 
 /** Tells how `up` ended: the verdict, where to look, and the one line that says what went wrong. */
@@ -196,7 +201,7 @@ function conclude(exitCode: number, previousRun?: string) {
     );
   }
   console.log(
-    ran ? `report     runs/${newest.id}/report.html` : "nothing changed, no test was run",
+    ran ? `report     ${runsFolder}/${newest.id}/report.html` : "nothing changed, no test was run",
   );
 }
 
