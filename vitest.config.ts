@@ -1,0 +1,32 @@
+import { defineConfig } from "vitest/config";
+
+const minute = 60_000;
+
+/** The tiers: nothing real, real programs on this machine, the real stack. */
+export default defineConfig({
+  test: {
+    reporters: ["./test/support/reporter.ts"],
+    projects: [
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      {
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          testTimeout: minute,
+          hookTimeout: minute,
+        },
+      },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          testTimeout: 10 * minute,
+          hookTimeout: 20 * minute,
+          // One file after another, and after the other tiers: a load test wants the machine.
+          poolOptions: { forks: { singleFork: true } },
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
