@@ -1,0 +1,687 @@
+import * as crypto from "node:crypto";
+import * as fs from "node:fs";
+import { builtinModules } from "node:module";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { CouponApi } from "../../components/coupon-api";
+import { Dashboards } from "../../components/dashboards";
+import { Grafana } from "../../components/grafana";
+import { generatedPassword, InfluxDb } from "../../components/influxdb";
+import { LoadTest, type LoadTestArgs } from "../../components/load-test";
+import { Service, stackNetwork } from "../../components/service";
+import { couponIssueDashboard } from "../../dashboards/coupon-issue";
+import { defaultProfile, defaultThresholds } from "../../k6/profile";
+import { scriptHash } from "../../runner/script";
+import {
+  enterProjectCopy,
+  generated,
+  Recording,
+  recordPulumi,
+  secret,
+  valueOf,
+} from "../support/pulumi-mocks";
+
+const COMMAND = "command:local:Command";
+const CONTAINER = "docker:index/container:Container";
+const IMAGE = "docker:index/remoteImage:RemoteImage";
+const NETWORK = "docker:index/network:Network";
+const PASSWORD = "random:index/randomPassword:RandomPassword";
+const SERVICE = "coupon-load-test:docker:Service";
+const VOLUME = "docker:index/volume:Volume";
+
+let leave: () => void;
+beforeAll(() => {
+  leave = enterProjectCopy("examples", "k6");
+});
+afterAll(() => leave());
+
+/** Each resource's parent, by `<type>::<name>`. */
+const parents = ({ all }: Recording) =>
+  Object.fromEntries(all.map(({ type, name, parent }) => [`${type}::${name}`, parent]));
+
+const healthcheck = (command: string) => ({
+  tests: ["CMD-SHELL", command],
+  interval: "10s",
+  timeout: "5s",
+  retries: 6,
+});
+
+/** What all containers have in common. */
+const common = {
+  restart: "unless-stopped",
+  logDriver: "json-file",
+  logOpts: { "max-size": "10m", "max-file": "2" },
+};
+
+const influxdbArgs = {
+  image: "influxdb:1.8.10",
+  containerName: "coupon-load-test-dev-influxdb",
+  port: 18086,
+  database: "k6",
+  retention: "30d",
+};
+const grafanaArgs = {
+  image: "grafana/grafana:12.4.5",
+  containerName: "coupon-load-test-dev-grafana",
+  port: 13000,
+};
+
+describe("the network", () => {
+  test("has the given name and goes before its successor comes", async () => {
+    const recording = recordPulumi();
+    stackNetwork("coupon-load-test-dev-network");
+    await recording.done();
+    expect(recording.refs).toEqual([`${NETWORK}::network`]);
+    expect(recording.get(NETWORK, "network")).toMatchObject({
+      inputs: { name: "coupon-load-test-dev-network" },
+      parent: "",
+      deleteBeforeReplace: true,
+    });
+  });
+});
+
+describe("a service", () => {
+  async function service(more: object) {
+    const recording = recordPulumi();
+    const { container } = new Service("web", {
+      image: "web:1",
+      containerName: "dev-web",
+      network: stackNetwork("dev-network"),
+      alias: "www",
+      healthCheck: "true",
+      memory: 64,
+      ...more,
+    });
+    await recording.done();
+    return { recording, container };
+  }
+
+  test("without port, data and files is an image and a container, and no volume", async () => {
+    const { recording, container } = await service({});
+    expect(parents(recording)).toEqual({
+      [`${SERVICE}::web`]: "",
+      [`${IMAGE}::web-image`]: `${SERVICE}::web`,
+      [`${CONTAINER}::web-container`]: `${SERVICE}::web`,
+      [`${NETWORK}::network`]: "",
+    });
+    expect(recording.get(CONTAINER, "web-container").inputs).toEqual({
+      ...common,
+      name: "dev-web",
+      image: "sha256 of web:1",
+      networksAdvanced: [{ name: "dev-network", aliases: ["www"] }],
+      healthcheck: healthcheck("true"),
+      memory: 64,
+      memorySwap: 64,
+    });
+    expect(await valueOf(container.id)).toBe("id of web-container");
+  });
+
+  test("leaves its image on the machine when it goes", async () => {
+    const { recording } = await service({});
+    expect(recording.get(IMAGE, "web-image").inputs).toEqual({ name: "web:1", keepLocally: true });
+  });
+
+  test("publishes its port on 127.0.0.1 only", async () => {
+    const { recording } = await service({ port: { internal: 80, external: 8080 } });
+    expect(recording.get(CONTAINER, "web-container").inputs.ports).toEqual([
+      { internal: 80, external: 8080, ip: "127.0.0.1" },
+    ]);
+  });
+
+  test("keeps its data in a volume of the container's name", async () => {
+    const { recording } = await service({ data: "/data" });
+    expect(recording.get(VOLUME, "web-data")).toMatchObject({
+      inputs: { name: "dev-web" },
+      parent: `${SERVICE}::web`,
+    });
+    expect(recording.get(CONTAINER, "web-container").inputs.volumes).toEqual([
+      { volumeName: "dev-web", containerPath: "/data" },
+    ]);
+  });
+
+  test("hands command, environment and files on", async () => {
+    const given = { command: ["serve", "-v"], uploads: [{ file: "/etc/web", content: "x" }] };
+    const { recording } = await service({ ...given, env: ["A=1", "B=2"] });
+    expect(recording.get(CONTAINER, "web-container").inputs).toMatchObject({
+      ...given,
+      envs: ["A=1", "B=2"],
+    });
+  });
+
+  test("is made again when its health check changes, the old one going first", async () => {
+    const { recording } = await service({});
+    expect(recording.get(CONTAINER, "web-container")).toMatchObject({
+      replaceOnChanges: ["healthcheck"],
+      deleteBeforeReplace: true,
+    });
+  });
+});
+
+describe("a generated password", () => {
+  test("is 32 letters and digits, and secret", async () => {
+    const recording = recordPulumi();
+    const parent = stackNetwork("any");
+    const password = generatedPassword("some-password", parent);
+    await recording.done();
+    expect(recording.get(PASSWORD, "some-password")).toMatchObject({
+      inputs: { length: 32, special: false },
+      parent: `${NETWORK}::network`,
+      secretOutputs: ["bcryptHash", "result"],
+    });
+    expect(await valueOf(password)).toBe("generated-some-password");
+  });
+});
+
+describe("InfluxDB", () => {
+  const INFLUXDB = "coupon-load-test:index:InfluxDb::influxdb";
+  const ADMIN = "pulumi-nodejs:dynamic/influxdb:Admin";
+  const DATABASE = "pulumi-nodejs:dynamic/influxdb:Database";
+  const USER = "pulumi-nodejs:dynamic/influxdb:User";
+  const container = `${CONTAINER}::influxdb-container`;
+  const admin = {
+    url: "http://127.0.0.1:18086",
+    adminUsername: "admin",
+    adminPassword: secret(generated("influxdb-admin-password")),
+  };
+  let recording: Recording;
+  let influxdb: InfluxDb;
+
+  beforeAll(async () => {
+    recording = recordPulumi();
+    const network = stackNetwork("dev-network");
+    influxdb = new InfluxDb("influxdb", { ...influxdbArgs, network });
+    await recording.done();
+  });
+
+  test("is a service, an administrator, a database, two users and their passwords", () => {
+    expect(parents(recording)).toEqual({
+      [INFLUXDB]: "",
+      [`${NETWORK}::network`]: "",
+      [`${SERVICE}::influxdb`]: INFLUXDB,
+      [`${IMAGE}::influxdb-image`]: `${SERVICE}::influxdb`,
+      [`${VOLUME}::influxdb-data`]: `${SERVICE}::influxdb`,
+      [container]: `${SERVICE}::influxdb`,
+      [`${PASSWORD}::influxdb-admin-password`]: INFLUXDB,
+      [`${PASSWORD}::influxdb-k6-password`]: INFLUXDB,
+      [`${PASSWORD}::influxdb-grafana-password`]: INFLUXDB,
+      [`${ADMIN}::influxdb-admin`]: INFLUXDB,
+      [`${DATABASE}::influxdb-database`]: INFLUXDB,
+      [`${USER}::influxdb-k6`]: INFLUXDB,
+      [`${USER}::influxdb-grafana`]: INFLUXDB,
+    });
+  });
+
+  test("runs the given image with authentication on and no body limit", () => {
+    expect(recording.get(IMAGE, "influxdb-image").inputs.name).toBe("influxdb:1.8.10");
+    expect(recording.get(CONTAINER, "influxdb-container").inputs).toEqual({
+      ...common,
+      name: "coupon-load-test-dev-influxdb",
+      image: "sha256 of influxdb:1.8.10",
+      envs: [
+        "INFLUXDB_HTTP_AUTH_ENABLED=true",
+        "INFLUXDB_HTTP_LOG_ENABLED=false",
+        "INFLUXDB_HTTP_MAX_BODY_SIZE=0",
+        "INFLUXDB_REPORTING_DISABLED=true",
+        "INFLUXDB_MONITOR_STORE_ENABLED=false",
+      ],
+      networksAdvanced: [{ name: "dev-network", aliases: ["influxdb"] }],
+      ports: [{ internal: 8086, external: 18086, ip: "127.0.0.1" }],
+      volumes: [
+        { volumeName: "coupon-load-test-dev-influxdb", containerPath: "/var/lib/influxdb" },
+      ],
+      healthcheck: healthcheck("wget -q -O /dev/null http://127.0.0.1:8086/ping"),
+      memory: 2048,
+      memorySwap: 2048,
+    });
+  });
+
+  test("proves its administrator again whenever the container is another", () => {
+    const { inputs, deletedWith } = recording.get(ADMIN, "influxdb-admin");
+    expect(inputs).toEqual({ ...admin, container: "id of influxdb-container" });
+    expect(deletedWith).toBe(container);
+  });
+
+  test("makes the database once the administrator is proved", () => {
+    const database = recording.get(DATABASE, "influxdb-database");
+    expect(database.inputs).toEqual({ ...admin, database: "k6", retention: "30d" });
+    expect(database.dependencies).toContain(`${ADMIN}::influxdb-admin`);
+    expect(database.deletedWith).toBe(container);
+  });
+
+  test.each([
+    ["k6", "WRITE"],
+    ["grafana", "READ"],
+  ])("gives %s the privilege to %s and nothing else, once there is a database", (name, may) => {
+    const user = recording.get(USER, `influxdb-${name}`);
+    expect(user.inputs).toEqual({
+      ...admin,
+      username: name,
+      password: secret(generated(`influxdb-${name}-password`)),
+      database: "k6",
+      privilege: may,
+    });
+    expect(user.dependencies).toContain(`${DATABASE}::influxdb-database`);
+    expect(user.deletedWith).toBe(container);
+  });
+
+  test("keeps passwords secret in the state of everything that holds one", () => {
+    for (const type of [ADMIN, DATABASE, USER]) {
+      for (const { secretOutputs } of recording.ofType(type)) {
+        expect(secretOutputs).toEqual(["adminPassword", "password"]);
+      }
+    }
+  });
+
+  test("stores providers whose code holds no password", () => {
+    for (const type of [ADMIN, DATABASE, USER]) {
+      for (const { code } of recording.ofType(type)) {
+        expect(code).toContain("exports.handler");
+        expect(code).not.toContain("generated-");
+      }
+    }
+  });
+
+  test("tells its addresses, its database and its users", async () => {
+    expect(influxdb.url).toBe("http://127.0.0.1:18086");
+    expect(influxdb.networkUrl).toBe("http://influxdb:8086");
+    expect(influxdb.database).toBe("k6");
+    expect(await valueOf(influxdb.writer)).toEqual({
+      username: "k6",
+      password: "generated-influxdb-k6-password",
+    });
+    expect(await valueOf(influxdb.reader)).toEqual({
+      username: "grafana",
+      password: "generated-influxdb-grafana-password",
+    });
+  });
+});
+
+describe("Grafana", () => {
+  const GRAFANA = "coupon-load-test:index:Grafana::grafana";
+  let recording: Recording;
+  let grafana: Grafana;
+
+  beforeAll(async () => {
+    recording = recordPulumi();
+    grafana = new Grafana("grafana", { ...grafanaArgs, network: stackNetwork("dev-network") });
+    await recording.done();
+  });
+
+  test("is a service, two passwords, a wait and a provider", () => {
+    expect(parents(recording)).toEqual({
+      [GRAFANA]: "",
+      [`${NETWORK}::network`]: "",
+      [`${SERVICE}::grafana`]: GRAFANA,
+      [`${IMAGE}::grafana-image`]: `${SERVICE}::grafana`,
+      [`${VOLUME}::grafana-data`]: `${SERVICE}::grafana`,
+      [`${CONTAINER}::grafana-container`]: `${SERVICE}::grafana`,
+      [`${PASSWORD}::grafana-admin-password`]: GRAFANA,
+      [`${PASSWORD}::grafana-secret-key`]: GRAFANA,
+      [`${COMMAND}::grafana-ready`]: GRAFANA,
+      ["pulumi:providers:grafana::grafana-provider"]: GRAFANA,
+    });
+  });
+
+  test("reads its passwords from secret files, lets nobody else in and calls nobody", () => {
+    expect(recording.get(IMAGE, "grafana-image").inputs.name).toBe("grafana/grafana:12.4.5");
+    expect(recording.get(CONTAINER, "grafana-container").inputs).toEqual({
+      ...common,
+      name: "coupon-load-test-dev-grafana",
+      image: "sha256 of grafana/grafana:12.4.5",
+      envs: [
+        "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/grafana/admin-password}",
+        "GF_SECURITY_SECRET_KEY=$__file{/etc/grafana/secret-key}",
+        "GF_SERVER_ROOT_URL=http://127.0.0.1:13000/",
+        "GF_AUTH_ANONYMOUS_ENABLED=false",
+        "GF_USERS_ALLOW_SIGN_UP=false",
+        "GF_ANALYTICS_REPORTING_ENABLED=false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES=false",
+        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false",
+        "GF_NEWS_NEWS_FEED_ENABLED=false",
+        "GF_SECURITY_DISABLE_GRAVATAR=true",
+      ],
+      uploads: secret([
+        { file: "/etc/grafana/admin-password", content: generated("grafana-admin-password") },
+        { file: "/etc/grafana/secret-key", content: generated("grafana-secret-key") },
+      ]),
+      networksAdvanced: [{ name: "dev-network", aliases: ["grafana"] }],
+      ports: [{ internal: 3000, external: 13000, ip: "127.0.0.1" }],
+      volumes: [{ volumeName: "coupon-load-test-dev-grafana", containerPath: "/var/lib/grafana" }],
+      healthcheck: healthcheck("wget -q -O /dev/null http://127.0.0.1:3000/api/health"),
+      memory: 1024,
+      memorySwap: 1024,
+    });
+  });
+
+  test("is waited for from this machine, again whenever the container is another", () => {
+    expect(recording.get(COMMAND, "grafana-ready").inputs).toEqual({
+      interpreter: ["node", "--import", "tsx"],
+      create: "runner/wait-for.ts",
+      environment: { WAIT_FOR_URL: "http://127.0.0.1:13000/api/health" },
+      triggers: ["id of grafana-container"],
+      addPreviousOutputInEnv: false,
+    });
+  });
+
+  test("is managed as its administrator, once it answers, at an address known before", () => {
+    const provider = recording.get("pulumi:providers:grafana", "grafana-provider");
+    expect(provider.inputs).toEqual({
+      url: "http://127.0.0.1:13000",
+      auth: secret("admin:generated-grafana-admin-password"),
+    });
+    expect(provider.dependencies).toEqual([
+      `${COMMAND}::grafana-ready`,
+      `${PASSWORD}::grafana-admin-password`,
+    ]);
+  });
+
+  test("tells its address and its administrator", async () => {
+    expect(grafana.url).toBe("http://127.0.0.1:13000");
+    expect(await valueOf(grafana.admin)).toEqual({
+      username: "admin",
+      password: "generated-grafana-admin-password",
+    });
+    expect(await valueOf(grafana.container.id)).toBe("id of grafana-container");
+  });
+});
+
+describe("the dashboards", () => {
+  const DASHBOARDS = "coupon-load-test:index:Dashboards::dashboards";
+  const DATA_SOURCE = "grafana:oss/dataSource:DataSource";
+  const FOLDER = "grafana:oss/folder:Folder";
+  const DASHBOARD = "grafana:oss/dashboard:Dashboard";
+  const thresholds = { ...defaultThresholds, p95Ms: 250, p99Ms: 750 };
+  let recording: Recording;
+  let dashboards: Dashboards;
+
+  beforeAll(async () => {
+    recording = recordPulumi();
+    const network = stackNetwork("dev-network");
+    const influxdb = new InfluxDb("influxdb", { ...influxdbArgs, network });
+    const grafana = new Grafana("grafana", { ...grafanaArgs, network });
+    dashboards = new Dashboards("dashboards", { grafana, influxdb, thresholds, arrivalRate: 50 });
+    await recording.done();
+  });
+
+  test("are a data source, a folder and a dashboard", () => {
+    const own = recording.all.filter(({ parent }) => parent === DASHBOARDS);
+    expect(own.map(({ type, name }) => `${type}::${name}`).sort()).toEqual([
+      `${DASHBOARD}::dashboards-coupon-issue`,
+      `${DATA_SOURCE}::dashboards-influxdb`,
+      `${FOLDER}::dashboards-folder`,
+    ]);
+  });
+
+  test("are made by the stack's own provider, and go with Grafana's container", () => {
+    for (const type of [DATA_SOURCE, FOLDER, DASHBOARD]) {
+      const [only, ...others] = recording.ofType(type);
+      expect(others).toEqual([]);
+      expect(only.provider).toBe("pulumi:providers:grafana::grafana-provider");
+      expect(only.deletedWith).toBe(`${CONTAINER}::grafana-container`);
+    }
+  });
+
+  test("read InfluxDB by its name in the network, as the user that may only read", () => {
+    expect(recording.get(DATA_SOURCE, "dashboards-influxdb").inputs).toEqual({
+      uid: "k6-influxdb",
+      type: "influxdb",
+      name: "k6",
+      url: "http://influxdb:8086",
+      username: "grafana",
+      isDefault: true,
+      databaseName: "k6",
+      jsonDataEncoded: '{"dbName":"k6","httpMode":"GET"}',
+      secureJsonDataEncoded: secret('{"password":"generated-influxdb-grafana-password"}'),
+    });
+  });
+
+  test("lie in a folder of their own", () => {
+    const { inputs } = recording.get(FOLDER, "dashboards-folder");
+    expect(inputs).toEqual({ uid: "load-tests", title: "Load tests" });
+  });
+
+  test("show the stack's data source, thresholds and arrival rate", () => {
+    const { configJson, ...rest } = recording.get(DASHBOARD, "dashboards-coupon-issue").inputs;
+    expect(rest).toEqual({ folder: "load-tests", overwrite: true });
+    expect(JSON.parse(configJson as string)).toEqual(
+      couponIssueDashboard({
+        uid: "coupon-issue",
+        dataSourceUid: "k6-influxdb",
+        thresholds,
+        arrivalRate: 50,
+      }),
+    );
+  });
+
+  test("have an address that is known before Grafana runs", () => {
+    expect(dashboards.url).toBe("http://127.0.0.1:13000/d/coupon-issue");
+  });
+});
+
+describe("the coupon API", () => {
+  const COUPON_API = "coupon-load-test:index:CouponApi::coupon-api";
+  const args = {
+    nodeImage: "node:22-alpine",
+    redisImage: "redis:7.4-alpine",
+    containerName: "coupon-load-test-dev-coupon-api",
+    port: 18080,
+    couponId: 7,
+    stock: 900,
+  };
+  let recording: Recording;
+  let api: CouponApi;
+  let hash: string;
+
+  beforeAll(async () => {
+    // Only now, since the bundler takes the folder that it is loaded in for the project's.
+    const { CouponApi } = await import("../../components/coupon-api.js");
+    recording = recordPulumi();
+    const network = stackNetwork("dev-network");
+    api = new CouponApi("coupon-api", { ...args, network });
+    await recording.done();
+    hash = crypto.createHash("sha256").update(fs.readFileSync("build/coupon-api.js")).digest("hex");
+  });
+
+  test("is two services, its own and its Redis's, without volumes", () => {
+    expect(parents(recording)).toEqual({
+      [COUPON_API]: "",
+      [`${NETWORK}::network`]: "",
+      [`${SERVICE}::coupon-api`]: COUPON_API,
+      [`${IMAGE}::coupon-api-image`]: `${SERVICE}::coupon-api`,
+      [`${CONTAINER}::coupon-api-container`]: `${SERVICE}::coupon-api`,
+      [`${SERVICE}::coupon-api-redis`]: COUPON_API,
+      [`${IMAGE}::coupon-api-redis-image`]: `${SERVICE}::coupon-api-redis`,
+      [`${CONTAINER}::coupon-api-redis-container`]: `${SERVICE}::coupon-api-redis`,
+    });
+  });
+
+  test("keeps its coupons in a Redis that no port leads to and that keeps nothing on disk", () => {
+    expect(recording.get(IMAGE, "coupon-api-redis-image").inputs.name).toBe("redis:7.4-alpine");
+    expect(recording.get(CONTAINER, "coupon-api-redis-container").inputs).toEqual({
+      ...common,
+      name: "coupon-load-test-dev-coupon-api-redis",
+      image: "sha256 of redis:7.4-alpine",
+      command: ["redis-server", '--save ""'],
+      networksAdvanced: [{ name: "dev-network", aliases: ["redis"] }],
+      healthcheck: healthcheck("redis-cli ping | grep -q PONG"),
+      memory: 256,
+      memorySwap: 256,
+    });
+  });
+
+  test("runs its bundle on the given port, with its coupon and stock", () => {
+    expect(recording.get(IMAGE, "coupon-api-image").inputs.name).toBe("node:22-alpine");
+    expect(recording.get(CONTAINER, "coupon-api-container").inputs).toEqual({
+      ...common,
+      name: "coupon-load-test-dev-coupon-api",
+      image: "sha256 of node:22-alpine",
+      command: ["node", "/srv/coupon-api.js"],
+      envs: ["REDIS_URL=redis://redis:6379", "COUPON_ID=7", "COUPON_STOCK=900"],
+      uploads: [{ file: "/srv/coupon-api.js", source: "build/coupon-api.js", sourceHash: hash }],
+      networksAdvanced: [{ name: "dev-network", aliases: ["coupon-api"] }],
+      ports: [{ internal: 8080, external: 18080, ip: "127.0.0.1" }],
+      healthcheck: healthcheck("wget -q -O /dev/null http://127.0.0.1:8080/health"),
+      memory: 512,
+      memorySwap: 512,
+    });
+  });
+
+  test("is one file that needs nothing but Node.js", () => {
+    const bundle = fs.readFileSync("build/coupon-api.js", "utf8");
+    // Not those in quotes, which are code that a library writes.
+    const required = [...bundle.matchAll(/(?<!['"`])\brequire\("([^"]+)"\)/g)];
+    const names = required.map(([, name]) => name.replace("node:", ""));
+    expect(names).toContain("http");
+    expect(names.filter((name) => !builtinModules.includes(name))).toEqual([]);
+  });
+
+  test("tells its addresses, and where to ask for its health", () => {
+    expect(api.url).toBe("http://127.0.0.1:18080");
+    expect(api.networkUrl).toBe("http://coupon-api:8080");
+    expect(api.health).toBe("/health");
+  });
+
+  test("is another version when its code, an image, its coupon or its stock is another", () => {
+    expect(api.version).toBe(
+      `${hash} node:22-alpine redis:7.4-alpine ` +
+        `REDIS_URL=redis://redis:6379 COUPON_ID=7 COUPON_STOCK=900`,
+    );
+  });
+});
+
+describe("the load test", () => {
+  const LOAD_TEST = "coupon-load-test:index:LoadTest::load-test";
+  const result = { id: "dev-20260102T030405Z", verdict: "passed", requests: 1000, rps: 16.67 };
+  const target = {
+    url: "http://127.0.0.1:18080",
+    networkUrl: "http://coupon-api:8080",
+    health: "/health",
+    version: "1",
+  };
+  const executor: LoadTestArgs["executor"] = { kind: "docker", image: "grafana/k6:1.8.1" };
+  const build = async (changed: Partial<LoadTestArgs> = {}) => {
+    const stdout = JSON.stringify(result);
+    const recording = recordPulumi({ [COMMAND]: () => ({ stdout }) });
+    const network = stackNetwork("dev-network");
+    const influxdb = new InfluxDb("influxdb", { ...influxdbArgs, network });
+    const loadTest = new LoadTest("load-test", {
+      stack: "dev",
+      runId: "again",
+      script: "k6/coupon-issue.ts",
+      profile: defaultProfile,
+      thresholds: defaultThresholds,
+      maxSeries: 500,
+      executor,
+      network,
+      influxdb,
+      target,
+      dashboardUrl: "http://127.0.0.1:13000/d/coupon-issue",
+      after: [influxdb],
+      ...changed,
+    });
+    await recording.done();
+    const command = recording.get(COMMAND, "load-test-run");
+    const { LOAD_TEST } = command.inputs.environment as Record<string, string>;
+    return { recording, loadTest, command, text: LOAD_TEST, request: JSON.parse(LOAD_TEST) };
+  };
+
+  test("is a command, and k6's image, which stays on the machine", async () => {
+    const { recording } = await build();
+    const own = recording.all.filter(({ parent }) => parent === LOAD_TEST);
+    expect(own.map(({ type, name }) => `${type}::${name}`).sort()).toEqual([
+      `${COMMAND}::load-test-run`,
+      `${IMAGE}::load-test-k6-image`,
+    ]);
+    expect(recording.get(IMAGE, "load-test-k6-image").inputs).toEqual({
+      name: "grafana/k6:1.8.1",
+      keepLocally: true,
+    });
+  });
+
+  test("runs the runner, with its request in clear text and the logins on standard input", async () => {
+    const { command, text } = await build();
+    expect(command.inputs).toEqual({
+      interpreter: ["node", "--import", "tsx"],
+      create: "runner/main.ts",
+      environment: { LOAD_TEST: text },
+      stdin: secret(
+        '{"writer":{"username":"k6","password":"generated-influxdb-k6-password"},' +
+          '"reader":{"username":"grafana","password":"generated-influxdb-grafana-password"}}',
+      ),
+      logging: "stderr",
+      addPreviousOutputInEnv: false,
+    });
+    expect(text).not.toMatch(/password/i);
+  });
+
+  test("requests exactly what its arguments say", async () => {
+    const { request } = await build();
+    expect(request).toEqual({
+      stack: "dev",
+      runId: "again",
+      script: "k6/coupon-issue.ts",
+      scriptHash: scriptHash("k6/coupon-issue.ts"),
+      profile: defaultProfile,
+      thresholds: defaultThresholds,
+      maxSeries: 500,
+      executor: { kind: "docker", image: "grafana/k6:1.8.1", network: "dev-network" },
+      target,
+      influxdb: {
+        url: "http://127.0.0.1:18086",
+        networkUrl: "http://influxdb:8086",
+        database: "k6",
+      },
+      dashboardUrl: "http://127.0.0.1:13000/d/coupon-issue",
+    });
+  });
+
+  test("is the same when nothing has changed, so that it is not run again by accident", async () => {
+    expect((await build()).text).toBe((await build()).text);
+  });
+
+  test("on a target outside names no address in the network", async () => {
+    const { request } = await build({
+      target: { url: "https://shop.example", version: "external" },
+    });
+    expect(request.target).toEqual({ url: "https://shop.example", version: "external" });
+  });
+
+  test("takes only the addresses and the version of a target that is a component", async () => {
+    const target = { url: "http://a", networkUrl: "http://b", health: "/c", version: "d" };
+    const { request } = await build({ target: Object.assign(target, { more: "e" }) });
+    expect(request.target).toEqual({
+      ...{ url: "http://a", networkUrl: "http://b", health: "/c", version: "d" },
+    });
+  });
+
+  test("by a k6 on this machine needs no image", async () => {
+    const { recording, request } = await build({ executor: { kind: "local", binary: "k6" } });
+    expect(recording.ofType(IMAGE).map(({ name }) => name)).toEqual(["influxdb-image"]);
+    expect(request.executor).toEqual({ kind: "local", binary: "k6" });
+  });
+
+  test("starts once k6's image is there and everything is ready that it comes after", async () => {
+    const { command, recording } = await build();
+    expect(command.dependencies).toEqual([
+      `${CONTAINER}::influxdb-container`,
+      `${NETWORK}::network`,
+      `${IMAGE}::influxdb-image`,
+      `${IMAGE}::load-test-k6-image`,
+      `${VOLUME}::influxdb-data`,
+      "pulumi-nodejs:dynamic/influxdb:Admin::influxdb-admin",
+      "pulumi-nodejs:dynamic/influxdb:Database::influxdb-database",
+      "pulumi-nodejs:dynamic/influxdb:User::influxdb-grafana",
+      "pulumi-nodejs:dynamic/influxdb:User::influxdb-k6",
+      `${PASSWORD}::influxdb-admin-password`,
+      `${PASSWORD}::influxdb-grafana-password`,
+      `${PASSWORD}::influxdb-k6-password`,
+    ]);
+    // The image itself waits for nothing: it is fetched while the rest comes up.
+    expect(recording.get(IMAGE, "load-test-k6-image").dependencies).toEqual([]);
+    expect(recording.get("coupon-load-test:index:LoadTest", "load-test").dependencies).toEqual([]);
+  });
+
+  test("gives what the runner printed", async () => {
+    const { loadTest } = await build();
+    expect(await valueOf(loadTest.lastPassedRun)).toEqual(result);
+  });
+});

@@ -1,0 +1,585 @@
+import fc from "fast-check";
+import * as fs from "node:fs";
+import * as net from "node:net";
+import * as os from "node:os";
+import * as path from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { parse } from "yaml";
+import {
+  ConfigError,
+  containerName,
+  parseConfig,
+  project,
+  projectValues,
+  publishedPorts,
+  requireFreePorts,
+  type Values,
+} from "../../config";
+import { defaultProfile, defaultThresholds, ownScript } from "../../k6/profile";
+import { readSettings } from "../../scripts/settings";
+
+interface Declaration {
+  type: string;
+  default: unknown;
+  description: string;
+}
+
+const manifest = parse(fs.readFileSync("Pulumi.yaml", "utf8"));
+const declared: Record<string, Declaration> = manifest.config;
+const keys = Object.keys(declared);
+
+/** What Pulumi hands over when nothing is set: every default, as text. */
+const defaults: Values = Object.fromEntries(
+  Object.entries(declared).map(([key, { default: value }]) => [key, String(value)]),
+);
+const external: Values = { ...defaults, baseUrl: "http://localhost:8080" };
+const sample: Values = { ...defaults, target: "sample" };
+
+const parsed = (changed: Values = {}) => parseConfig({ ...external, ...changed }, process.cwd());
+
+/** The words with which values are refused. */
+function refusal(changed: Values, base = external): string {
+  try {
+    parseConfig({ ...base, ...changed }, process.cwd());
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message;
+  }
+  throw new Error(`${JSON.stringify(changed)} is accepted`);
+}
+
+describe("Pulumi.yaml", () => {
+  test("is the project that the program's keys belong to", () => {
+    expect(manifest.name).toBe(project);
+    expect(manifest.runtime).toEqual({
+      name: "nodejs",
+      options: { typescript: true, packagemanager: "npm" },
+    });
+  });
+
+  test.each(keys)("declares %s with a type, a default of that type and a description", (key) => {
+    const { type, default: value, description, ...rest } = declared[key];
+    expect(rest).toEqual({});
+    expect([type, typeof value]).toEqual(
+      type === "integer" ? ["integer", "number"] : ["string", "string"],
+    );
+    expect(description).toMatch(/^\S.{10,}[^.]\.$/s);
+  });
+
+  test("declares exactly the keys that are read", () => {
+    expect(refusal({ unheardOf: "1" })).toBe(
+      `configuration key "unheardOf" is "1": is unknown; the keys are ${[...keys].sort().join(", ")}`,
+    );
+  });
+
+  test("defaults to the guide's scenario", () => {
+    expect(parsed().profile).toEqual(defaultProfile);
+    expect(parsed().profile).toEqual({
+      rate: 1000,
+      timeUnit: "1m",
+      duration: "1m",
+      preAllocatedVUs: 100,
+      maxVUs: 1000,
+      userIdBase: 41593,
+      userCount: 1000,
+      couponId: 1,
+    });
+  });
+
+  test("defaults to the project's own script and its thresholds", () => {
+    expect(parsed().script).toBe(ownScript);
+    expect(parsed().thresholds).toEqual(defaultThresholds);
+  });
+
+  test("defaults to pinned images", () => {
+    const images = keys.filter((key) => key.endsWith("Image"));
+    expect(Object.fromEntries(images.map((key) => [key, defaults[key]]))).toEqual({
+      influxdbImage: "influxdb:1.8.10",
+      grafanaImage: "grafana/grafana:12.4.5",
+      k6Image: "grafana/k6:1.8.1",
+      redisImage: "redis:7.4-alpine",
+      nodeImage: "node:22-alpine",
+    });
+  });
+
+  test("wants nothing but the target to be chosen", () => {
+    expect(refusal({}, defaults)).toMatch(/^configuration key "baseUrl" is "": /);
+    expect(parseConfig(sample, process.cwd()).target.kind).toBe("sample");
+  });
+});
+
+const stackFiles = fs.readdirSync(".").filter((file) => /^Pulumi\..+\.yaml$/.test(file));
+
+describe.each(stackFiles)("%s", (file) => {
+  const values = Object.entries<unknown>(parse(fs.readFileSync(file, "utf8")).config);
+
+  test("sets keys of the project, to values that are accepted", () => {
+    const own = projectValues(Object.fromEntries(values.map(([key, each]) => [key, `${each}`])));
+    expect(Object.keys(own)).toHaveLength(values.length);
+    expect(() => parseConfig({ ...defaults, ...own }, process.cwd())).not.toThrow();
+  });
+
+  test("sets no key to its default", () => {
+    const same = values.filter(([key, each]) => defaults[key.split(":")[1]] === `${each}`);
+    expect(same).toEqual([]);
+  });
+});
+
+describe("a configuration", () => {
+  test("of an external target has everything but the sample's", () => {
+    expect(parsed()).toEqual({
+      target: { kind: "external", baseUrl: "http://localhost:8080" },
+      script: "k6/coupon-issue.ts",
+      profile: defaultProfile,
+      thresholds: defaultThresholds,
+      maxSeries: 1000,
+      runId: "",
+      executor: { kind: "docker", image: "grafana/k6:1.8.1" },
+      influxdb: { image: "influxdb:1.8.10", port: 8086, retention: "30d" },
+      grafana: { image: "grafana/grafana:12.4.5", port: 3000 },
+    });
+  });
+
+  test("of the sample target has its port, stock and images", () => {
+    expect(parseConfig(sample, process.cwd()).target).toEqual({
+      kind: "sample",
+      port: 8080,
+      stock: 1000,
+      redisImage: "redis:7.4-alpine",
+      nodeImage: "node:22-alpine",
+    });
+  });
+
+  test("takes each value from its own key", () => {
+    const values = {
+      ...{ rate: "11", timeUnit: "12s", duration: "13s", preAllocatedVUs: "14", maxVUs: "15" },
+      ...{ userIdBase: "16", userCount: "17", couponId: "18", p95LimitMs: "19", p99LimitMs: "20" },
+      ...{ failedRateLimit: "0.21", checksRateLimit: "0.22", droppedIterationsLimit: "23" },
+      ...{ runId: "24", executor: "local", k6Binary: "25", retention: "26d", couponStock: "27" },
+      ...{ maxSeries: "36" },
+      ...{ influxdbPort: "28", grafanaPort: "29", couponApiPort: "30", influxdbImage: "a:31" },
+      ...{ grafanaImage: "b:32", k6Image: "c:33", redisImage: "d:34", nodeImage: "e:35" },
+    };
+    expect(parseConfig({ ...sample, ...values }, process.cwd())).toEqual({
+      target: { kind: "sample", port: 30, stock: 27, redisImage: "d:34", nodeImage: "e:35" },
+      script: "k6/coupon-issue.ts",
+      profile: {
+        ...{ rate: 11, timeUnit: "12s", duration: "13s", preAllocatedVUs: 14, maxVUs: 15 },
+        ...{ userIdBase: 16, userCount: 17, couponId: 18 },
+      },
+      thresholds: {
+        ...{ p95Ms: 19, p99Ms: 20, failedRate: 0.21, checksRate: 0.22, droppedIterations: 23 },
+      },
+      maxSeries: 36,
+      runId: "24",
+      executor: { kind: "local", binary: "25" },
+      influxdb: { image: "a:31", port: 28, retention: "26d" },
+      grafana: { image: "b:32", port: 29 },
+    });
+  });
+
+  test.each(keys.filter((key) => key !== "runId" && key !== "baseUrl"))(
+    "without %s is refused, and the refusal names it",
+    (key) => {
+      const { [key]: _, ...rest } = external;
+      expect(() => parseConfig(rest, process.cwd())).toThrow(`configuration key "${key}" is "": `);
+    },
+  );
+
+  test("is accepted or refused by name, whatever a value is", () => {
+    const text = fc.oneof(
+      fc.string(),
+      fc.constantFrom("0", "-1", "1", "1.5", "1e3", "1m", "0.5", "30d", "a:1", "http://h"),
+    );
+    fc.assert(
+      fc.property(fc.constantFrom(...keys), text, (key, value) => {
+        try {
+          parsed({ [key]: value });
+        } catch (error) {
+          expect(error).toBeInstanceOf(ConfigError);
+          expect((error as ConfigError).message).toMatch(/^configuration key "\w+" is ".*": \w/s);
+        }
+      }),
+    );
+  });
+
+  test("that is refused stops Pulumi without a stack trace", () => {
+    // The mark by which Pulumi's language host knows an error that is meant for its user.
+    expect(new ConfigError("")).toMatchObject({ __pulumiRunError: true });
+  });
+});
+
+describe("a whole number", () => {
+  const positive = [
+    ...["rate", "preAllocatedVUs", "maxVUs", "userIdBase", "userCount", "couponId"],
+    ...["p95LimitMs", "p99LimitMs", "maxSeries", "couponStock"],
+  ];
+  const not = ["-1", "1.5", "1e3", "ten", "", " 1", "1 ", "0x10", "9007199254740992"];
+
+  test.each(positive)("%s is 1 or more", (key) => {
+    for (const value of ["0", ...not]) {
+      expect(refusal({ [key]: value })).toBe(
+        `configuration key "${key}" is "${value}": must be a whole number, 1 or more`,
+      );
+    }
+  });
+
+  test("droppedIterationsLimit is 0 or more", () => {
+    for (const value of not) {
+      expect(refusal({ droppedIterationsLimit: value })).toBe(
+        `configuration key "droppedIterationsLimit" is "${value}": ` +
+          `must be a whole number, 0 or more`,
+      );
+    }
+    expect(parsed({ droppedIterationsLimit: "0" }).thresholds.droppedIterations).toBe(0);
+  });
+
+  test.each(["influxdbPort", "grafanaPort", "couponApiPort"])("%s is 1 to 65535", (key) => {
+    for (const value of ["0", "65536", "-1", "http"]) {
+      expect(refusal({ [key]: value }, sample)).toBe(
+        `configuration key "${key}" is "${value}": must be a whole number, 1 to 65535`,
+      );
+    }
+    for (const value of ["1", "65535"]) {
+      const ports = publishedPorts(parseConfig({ ...sample, [key]: value }, process.cwd()));
+      expect(ports.find((each) => each.key === key)?.port).toBe(Number(value));
+    }
+  });
+});
+
+describe("a share", () => {
+  test.each(["failedRateLimit", "checksRateLimit"])("%s is a number from 0 to 1", (key) => {
+    for (const value of ["1.5", "1.01", "2", "-0.1", "1 %", "high", "", "0,5", "1e-2", "00.5"]) {
+      expect(refusal({ [key]: value })).toBe(
+        `configuration key "${key}" is "${value}": must be a number from 0 to 1, such as 0.01`,
+      );
+    }
+  });
+
+  test.each([
+    ["0", 0],
+    ["1", 1],
+    ["1.0", 1],
+    ["0.05", 0.05],
+    [".5", 0.5],
+  ])("may be written %s", (value, share) => {
+    const { thresholds } = parsed({ failedRateLimit: value, checksRateLimit: value });
+    expect([thresholds.failedRate, thresholds.checksRate]).toEqual([share, share]);
+  });
+});
+
+describe("a duration", () => {
+  test.each(["timeUnit", "duration"])("%s is positive, with a unit that k6 knows", (key) => {
+    for (const value of ["-1m", "0s", "60", "1d", "1 m", "1M", "soon", ""]) {
+      expect(refusal({ [key]: value })).toBe(
+        `configuration key "${key}" is "${value}": ` +
+          `must be a positive duration in ms, s, m or h, such as 30s, 1m or 1h30m`,
+      );
+    }
+    for (const value of ["500ms", "30s", "1m", "1h30m"]) {
+      expect(parsed({ [key]: value }).profile).toMatchObject({ [key]: value });
+    }
+  });
+});
+
+describe("retention", () => {
+  test.each(["0d", "30", "30m", "1.5d", "-1d", "INF", "30D", "1d12h", "030d", ""])(
+    "is not %j",
+    (value) => {
+      expect(refusal({ retention: value })).toBe(
+        `configuration key "retention" is "${value}": ` +
+          `must be a whole number of hours, days or weeks, such as 12h, 30d or 4w`,
+      );
+    },
+  );
+
+  test.each(["1h", "12h", "30d", "4w"])("may be %s", (retention) => {
+    expect(parsed({ retention }).influxdb.retention).toBe(retention);
+  });
+});
+
+describe("an image", () => {
+  const digest = `sha256:${"0123456789abcdef".repeat(4)}`;
+  const images = keys.filter((key) => key.endsWith("Image"));
+
+  test.each(images)("%s has a tag or a digest", (key) => {
+    const refused = [
+      ...[
+        "influxdb",
+        "influxdb:",
+        "grafana/grafana",
+        "localhost:5000/influxdb",
+        "influxdb@sha256:1",
+      ],
+      ...[`influxdb@${digest}0`, "influxdb:1 8", "Influxdb:1", "https://influxdb:1@", "", "-v:1"],
+    ];
+    for (const value of refused) {
+      expect(refusal({ [key]: value }, sample)).toBe(
+        `configuration key "${key}" is "${value}": ` +
+          `must be an image with a tag or a digest, such as influxdb:1.8.10`,
+      );
+    }
+  });
+
+  test.each([
+    "influxdb:1.8.10",
+    "grafana/k6:1.8.1",
+    "localhost:5000/team/influxdb:1.8",
+    `influxdb@${digest}`,
+    `influxdb:1.8.10@${digest}`,
+  ])("may be %s", (image) => {
+    expect(parsed({ influxdbImage: image }).influxdb.image).toBe(image);
+  });
+});
+
+describe("the target", () => {
+  const notUrl =
+    `must be a URL with http:// or https:// and without user, query or fragment, ` +
+    `such as http://localhost:8080`;
+
+  test("is one of two", () => {
+    expect(refusal({ target: "production" })).toBe(
+      `configuration key "target" is "production": must be sample or external`,
+    );
+  });
+
+  test.each([
+    ...["localhost:8080", "shop.example", "ftp://shop.example", "http://", "//shop.example", ""],
+    ...["http://user@shop.example", "http://shop.example?a=b", "http://shop.example#top"],
+    ...["http://shop example", "http://shop.example:99999", "http:shop.example"],
+  ])("outside does not answer at %j", (value) => {
+    expect(refusal({ baseUrl: value })).toBe(
+      `configuration key "baseUrl" is "${value}": ${notUrl}`,
+    );
+  });
+
+  test.each([
+    ["http://localhost:8080", "http://localhost:8080"],
+    ["https://shop.example", "https://shop.example"],
+    ["http://localhost:8080/", "http://localhost:8080"],
+    ["https://shop.example/api//", "https://shop.example/api"],
+    ["http://[::1]:8080", "http://[::1]:8080"],
+  ])("outside may be given as %s", (value, baseUrl) => {
+    expect(parsed({ baseUrl: value }).target).toEqual({ kind: "external", baseUrl });
+  });
+
+  test("is either the sample or outside, not both", () => {
+    expect(refusal({ baseUrl: "http://localhost:8080" }, sample)).toBe(
+      `configuration key "baseUrl" is "http://localhost:8080": ` +
+        `must be empty, or target must be external`,
+    );
+  });
+});
+
+describe("the virtual users", () => {
+  test("that k6 may make are no fewer than those made before", () => {
+    expect(refusal({ preAllocatedVUs: "100", maxVUs: "99" })).toBe(
+      `configuration key "maxVUs" is "99": must be at least preAllocatedVUs, which is 100`,
+    );
+    expect(parsed({ preAllocatedVUs: "100", maxVUs: "100" }).profile.maxVUs).toBe(100);
+  });
+});
+
+describe("the executor", () => {
+  test("is one of two", () => {
+    expect(refusal({ executor: "kubernetes" })).toBe(
+      `configuration key "executor" is "kubernetes": must be docker or local`,
+    );
+  });
+
+  test("on this machine is a command", () => {
+    expect(refusal({ executor: "local", k6Binary: "" })).toBe(
+      `configuration key "k6Binary" is "": must be a command or a path`,
+    );
+    expect(parsed({ executor: "local" }).executor).toEqual({ kind: "local", binary: "k6" });
+  });
+});
+
+describe("the script", () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), "script-"));
+    fs.mkdirSync(path.join(folder, "folder.ts"));
+    for (const file of ["own.ts", "own.js", "own.txt"])
+      fs.writeFileSync(path.join(folder, file), "");
+  });
+  afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+  test.each(["missing.ts", "folder.ts", "own.txt", "own.ts/deeper.ts", ".", ""])(
+    "is not %j",
+    (script) => {
+      expect(() => parseConfig({ ...external, script }, folder)).toThrow(
+        `configuration key "script" is "${script}": ` +
+          `must be the path of an existing k6 script, ending in .ts or .js`,
+      );
+    },
+  );
+
+  test("is looked for in the given folder, unless its path is absolute", () => {
+    for (const script of ["own.ts", "./own.js", path.join(folder, "own.ts")]) {
+      expect(parseConfig({ ...external, script }, folder).script).toBe(script);
+    }
+    expect(refusal({ script: "own.ts" })).toMatch(/^configuration key "script" is "own.ts": /);
+  });
+});
+
+describe("the ports", () => {
+  test("of a stack are InfluxDB's, Grafana's and the sample's", () => {
+    const ports = [
+      { key: "influxdbPort", port: 8086, service: "influxdb" },
+      { key: "grafanaPort", port: 3000, service: "grafana" },
+    ];
+    expect(publishedPorts(parsed())).toEqual(ports);
+    expect(publishedPorts(parseConfig(sample, process.cwd()))).toEqual([
+      ...ports,
+      { key: "couponApiPort", port: 8080, service: "coupon-api" },
+    ]);
+  });
+
+  test("of a stack differ", () => {
+    expect(refusal({ influxdbPort: "3000" })).toBe(
+      `configuration key "grafanaPort" is "3000": must differ from influxdbPort`,
+    );
+    expect(refusal({ couponApiPort: "8086" }, sample)).toBe(
+      `configuration key "couponApiPort" is "8086": must differ from influxdbPort`,
+    );
+    expect(refusal({ couponApiPort: "3000" }, sample)).toBe(
+      `configuration key "couponApiPort" is "3000": must differ from grafanaPort`,
+    );
+  });
+
+  test("of an external target may be anything", () => {
+    expect(publishedPorts(parsed({ couponApiPort: "3000" })).map(({ port }) => port)).toEqual([
+      8086, 3000,
+    ]);
+  });
+});
+
+describe("before anything is created", () => {
+  let folder: string;
+  let taken: net.Server;
+  let port: number;
+  let free: number;
+
+  /** Puts a `docker` on the PATH that says this, and notes how it was asked. */
+  function docker(says: string) {
+    const script = `#!/bin/sh\nprintf '%s\\n' "$@" > ${folder}/asked\necho '${says}'\n`;
+    fs.writeFileSync(path.join(folder, "docker"), script, { mode: 0o755 });
+  }
+
+  const listen = (server: net.Server) =>
+    new Promise<number>((resolve) => {
+      server.listen(0, "127.0.0.1", () => resolve((server.address() as net.AddressInfo).port));
+    });
+  const close = (server: net.Server) => new Promise((resolve) => server.close(resolve));
+
+  beforeEach(async () => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), "docker-"));
+    vi.stubEnv("PATH", folder);
+    taken = net.createServer();
+    port = await listen(taken);
+    const other = net.createServer();
+    free = await listen(other);
+    await close(other);
+  });
+  afterEach(async () => {
+    vi.unstubAllEnvs();
+    await close(taken);
+    fs.rmSync(folder, { recursive: true });
+  });
+
+  test("a port that something else holds is refused, where there is no Docker", async () => {
+    const config = parsed({ influxdbPort: `${free}`, grafanaPort: `${port}` });
+    const refused = requireFreePorts(config, "dev");
+    await expect(refused).rejects.toBeInstanceOf(ConfigError);
+    await expect(refused).rejects.toThrow(
+      new ConfigError(
+        `configuration key "grafanaPort" is "${port}": that port is in use on this machine; ` +
+          `stop what listens there, or choose another port`,
+      ),
+    );
+  });
+
+  test("a port is refused that another container holds", async () => {
+    docker("127.0.0.1:1->8086/tcp");
+    const config = parsed({ influxdbPort: `${port}`, grafanaPort: `${free}` });
+    await expect(requireFreePorts(config, "dev")).rejects.toThrow(
+      `configuration key "influxdbPort" is "${port}": that port is in use on this machine`,
+    );
+  });
+
+  test("a port that the stack's own container publishes is the stack's", async () => {
+    docker(`127.0.0.1:${port}->8086/tcp`);
+    const config = parsed({ influxdbPort: `${port}`, grafanaPort: `${free}` });
+    await expect(requireFreePorts(config, "staging")).resolves.toBeUndefined();
+    expect(fs.readFileSync(path.join(folder, "asked"), "utf8").split("\n")).toEqual([
+      ...["ps", "--filter", "name=^/coupon-load-test-staging-influxdb$"],
+      ...["--format", "{{.Ports}}", ""],
+    ]);
+  });
+
+  test("free ports are let through without asking Docker", async () => {
+    docker("");
+    await close(taken);
+    const config = parsed({ influxdbPort: `${port}`, grafanaPort: `${free}` });
+    await expect(requireFreePorts(config, "dev")).resolves.toBeUndefined();
+    expect(fs.existsSync(path.join(folder, "asked"))).toBe(false);
+    taken.listen(0, "127.0.0.1");
+  });
+});
+
+test("the project's values are those under its name, without it", () => {
+  const all = {
+    "coupon-load-test:rate": "1",
+    "coupon-load-test:runId": "a:b",
+    "coupon-load-test-2:rate": "2",
+    "docker:host": "x",
+  };
+  expect(projectValues(all)).toEqual({ rate: "1", runId: "a:b" });
+});
+
+test("a container's name tells project, stack and service", () => {
+  expect(containerName("dev", "influxdb")).toBe("coupon-load-test-dev-influxdb");
+});
+
+describe("the values that make hands over", () => {
+  const root = process.cwd();
+  let folder: string;
+  beforeEach(() => {
+    folder = fs.mkdtempSync(path.join(os.tmpdir(), "settings-"));
+    process.chdir(folder);
+    fs.writeFileSync(
+      "Pulumi.yaml",
+      "config:\n  rate:\n    default: 1000\n  runId:\n    default: ''\n  duration:\n    default: 1m\n",
+    );
+    fs.writeFileSync(
+      "Pulumi.dev.yaml",
+      "config:\n  coupon-load-test:rate: 2000\n  other:duration: 9m\nencryptionsalt: v1:x\n",
+    );
+    fs.writeFileSync("Pulumi.ci.yaml", "");
+  });
+  afterEach(() => {
+    process.chdir(root);
+    fs.rmSync(folder, { recursive: true });
+  });
+
+  test("are the defaults, the stack's own over them, the command line's over both, as text", () => {
+    expect(readSettings("ci", [])).toEqual({ rate: "1000", runId: "", duration: "1m" });
+    expect(readSettings("dev", [])).toEqual({ rate: "2000", runId: "", duration: "1m" });
+    expect(readSettings("dev", ["rate=3000", "runId=a=b", "unheardOf="])).toEqual({
+      ...{ rate: "3000", runId: "a=b", duration: "1m", unheardOf: "" },
+    });
+  });
+
+  test("belong to a stack that has a file", () => {
+    expect(() => readSettings("prod", [])).toThrow(
+      new ConfigError("there is no Pulumi.prod.yaml: STACK must be one of ci, dev"),
+    );
+  });
+
+  test("are those of the project's own files", () => {
+    process.chdir(root);
+    const dev = parseConfig(readSettings("dev", ["rate=7"]), root);
+    expect(dev).toMatchObject({ target: { kind: "sample" }, profile: { rate: 7 } });
+  });
+});

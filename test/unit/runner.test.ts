@@ -1,0 +1,1436 @@
+import fc from "fast-check";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import * as fs from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import * as os from "node:os";
+import * as path from "node:path";
+import { buffer, text } from "node:stream/consumers";
+import { pathToFileURL } from "node:url";
+import * as tar from "tar-stream";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { defaultProfile, defaultThresholds, k6Options, rules } from "../../k6/profile";
+import { charts } from "../../runner/charts";
+import { gate, waitForAnswer } from "../../runner/gate";
+import { identifier, literal, query, write } from "../../runner/influxdb";
+import { executorFor } from "../../runner/k6";
+import { breach, columns, headline, markdown, rounded, table } from "../../runner/report";
+import { latestRun, runLoadTest } from "../../runner/run";
+import { scriptFiles, scriptHash } from "../../runner/script";
+import {
+  type Credentials,
+  type ExecutorChoice,
+  RunFailure,
+  type RunFigures,
+  type RunRequest,
+  type Summary,
+} from "../../runner/types";
+import { k6Count, progress, seriesWarning, verify } from "../../runner/verify";
+
+/** How long the code has slept, in milliseconds; it takes no time, and the clock goes on. */
+const slept = vi.hoisted(() => [] as number[]);
+vi.mock("node:timers/promises", () => ({
+  setTimeout: async (ms: number) => {
+    slept.push(ms);
+    vi.setSystemTime(Date.now() + ms);
+    await new Promise((resolve) => setImmediate(resolve));
+  },
+}));
+
+const project = process.cwd();
+const id = "dev-20260102T030405Z";
+const credentials: Credentials = {
+  writer: { username: "k6", password: "write-password" },
+  reader: { username: "grafana", password: "read-password" },
+};
+
+let folder: string;
+const servers: Server[] = [];
+
+beforeEach(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), "runner-"));
+  process.chdir(folder);
+  fs.mkdirSync("k6");
+  fs.writeFileSync("k6/coupon-issue.ts", "export default function () {}");
+  slept.length = 0;
+  vi.setSystemTime(new Date("2026-01-02T03:04:05.678Z"));
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  vi.unstubAllEnvs();
+  process.chdir(project);
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+  fs.rmSync(folder, { recursive: true });
+});
+
+/** Starts a server on loopback; gives its address. */
+async function serve(
+  answer: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<string> {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  servers.push(server);
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** An address that nobody answers at. */
+async function nowhere(): Promise<string> {
+  const url = await serve(() => undefined);
+  await new Promise((resolve) => servers.pop()!.close(resolve));
+  return url;
+}
+
+/** What the fake InfluxDB has for a statement: rows, a refusal, or a list of series. */
+type Rows = (string | number | null)[][];
+type Answer = Rows | { error: string } | { name: string; values: Rows }[];
+
+/** An InfluxDB that knows these statements, without the condition on the run, and no others. */
+async function fakeInfluxDb(answers: Record<string, Answer> = {}) {
+  const seen: { user: string; path: string; body: string }[] = [];
+  /** The runs that were asked for. */
+  const runs = new Set<string>();
+  let gate: number | null = null;
+  const url = await serve(async (request, response) => {
+    const [, encoded = ""] = (request.headers.authorization ?? "").split(" ");
+    const user = Buffer.from(encoded, "base64").toString();
+    const body = await text(request);
+    seen.push({ user, path: request.url ?? "", body });
+    const send = (status: number, answer?: object) => {
+      response.writeHead(status).end(answer && JSON.stringify(answer));
+    };
+    if (request.url?.startsWith("/write")) {
+      if (user !== "k6:write-password") return send(401, { error: "authorization failed" });
+      gate = Number(/^gate value=(\d+)$/.exec(body)?.[1]);
+      return send(204);
+    }
+    const statements = (new URLSearchParams(body).get("q") ?? "").split("; ");
+    const results = statements.map((statement, statement_id) => {
+      if (statement === `SELECT last("value") FROM "gate"`) {
+        return { statement_id, series: [{ columns: ["time", "last"], values: [[0, gate]] }] };
+      }
+      const [known] = statement.split(' WHERE "testid" = ');
+      if (known !== statement) runs.add(statement.slice(known.length));
+      const answer = answers[known] ?? { error: `not known: ${statement}` };
+      if ("error" in answer) return { statement_id, ...answer };
+      if (answer.length === 0) return { statement_id };
+      const rows = answer.every((each) => Array.isArray(each));
+      return { statement_id, series: rows ? [{ values: answer }] : answer };
+    });
+    send(200, { results });
+  });
+  return { url, database: "k6", seen, runs };
+}
+
+/** The statements of a whole run, answered. */
+function answersOf(figures: Partial<Record<string, number | null>> = {}): Record<string, Answer> {
+  const all = {
+    ...{ requests: 1000, mean: 42.125, p95: 123.456, p99: 456.789, failed: 0.0021 },
+    ...{ checks: 0.9979, dropped: null as number | null, series: 27 },
+    ...figures,
+  };
+  const rows = (value: number | null | undefined): Answer => (value === null ? [] : [[0, value!]]);
+  return {
+    'SELECT sum("value") FROM "http_reqs"': rows(all.requests),
+    'SELECT mean("value") FROM "http_req_duration"': rows(all.mean),
+    'SELECT percentile("value", 95) FROM "http_req_duration"': rows(all.p95),
+    'SELECT percentile("value", 99) FROM "http_req_duration"': rows(all.p99),
+    'SELECT mean("value") FROM "http_req_failed"': rows(all.failed),
+    'SELECT mean("value") FROM "checks"': rows(all.checks),
+    'SELECT sum("value") FROM "dropped_iterations"': rows(all.dropped),
+    // Ended 60.5 ms after it started, at 03:04:06.
+    'SELECT first("value") FROM "http_req_duration"': [
+      [Date.parse("2026-01-02T03:04:06.060Z"), 60.5],
+    ],
+    "SHOW SERIES EXACT CARDINALITY": [
+      { name: "http_reqs", values: [[all.series! - 7]] },
+      { name: "vus", values: [[7]] },
+    ],
+  };
+}
+
+const requestFor = (more: Partial<RunRequest> = {}): RunRequest => ({
+  stack: "dev",
+  runId: "",
+  script: "k6/coupon-issue.ts",
+  scriptHash: "0",
+  profile: defaultProfile,
+  thresholds: defaultThresholds,
+  maxSeries: 1000,
+  executor: { kind: "local", binary: "k6" },
+  target: { url: "http://127.0.0.1:8080", version: "1" },
+  influxdb: { url: "http://127.0.0.1:8086", database: "k6" },
+  ...more,
+});
+
+/** A run's figures, judged. */
+function summaryOf(figures: Partial<RunFigures>, more: Partial<Summary> = {}): Summary {
+  const { checksRate, ...shown } = rounded({
+    ...{ requests: 1000, rps: 16.6667, avgMs: 42.125, p95Ms: 123.456, p99Ms: 456.789 },
+    ...{ failedRate: 0.0021, checksRate: 0.9979, droppedIterations: 0 },
+    ...figures,
+  });
+  const all = { ...shown, checksRate };
+  const thresholds = rules(defaultThresholds).flatMap((rule) => {
+    const value = all[rule.figure];
+    if (value === undefined) return [];
+    const passed = rule.comparison === "<=" ? value <= rule.limit : value >= rule.limit;
+    return [{ ...rule, value, passed }];
+  });
+  return {
+    id,
+    verdict: thresholds.every(({ passed }) => passed) ? "passed" : "failed",
+    ...shown,
+    startedAt: "2026-01-02T03:04:06.000Z",
+    endedAt: "2026-01-02T03:05:06.000Z",
+    dashboardUrl: "http://127.0.0.1:3000/d/coupon-issue?from=1&to=2",
+    thresholds,
+    warnings: [],
+    k6Version: "v1.8.1",
+    ...more,
+  };
+}
+
+const passed = () => summaryOf({});
+const failed = () =>
+  summaryOf(
+    { p95Ms: 812.3456, failedRate: 0.123456, checksRate: 0.5, droppedIterations: 12 },
+    { reason: "p95 812.35 ms is over the limit of 500 ms" },
+  );
+const brokenOff = (): Summary => ({
+  ...{ id, verdict: "failed", thresholds: [], warnings: [] },
+  reason: "the target did not answer",
+});
+
+describe("a report", () => {
+  test("rounds durations and rates to two digits, shares to hundredths of a percent", () => {
+    expect(
+      rounded({
+        ...{ requests: 1000, rps: 16.66667, avgMs: 42.125001, p95Ms: 123.456, p99Ms: 456 },
+        ...{ failedRate: 0.00214999, checksRate: 0.99785, droppedIterations: 3 },
+      }),
+    ).toEqual({
+      ...{ requests: 1000, rps: 16.67, avgMs: 42.13, p95Ms: 123.46, p99Ms: 456 },
+      ...{ failedRate: 0.0021, checksRate: 0.9979, droppedIterations: 3 },
+    });
+  });
+
+  test("has no share of checks for a script that makes none", () => {
+    const figures = { requests: 1, rps: 1, avgMs: 1, p95Ms: 1, p99Ms: 1, failedRate: 0 };
+    expect(rounded({ ...figures, droppedIterations: 0 })).not.toHaveProperty("checksRate");
+  });
+
+  test("of a passed run is a table of figures, limits and verdicts", () => {
+    expect(table(passed())).toBe(
+      [
+        "run dev-20260102T030405Z: passed",
+        "",
+        "  figure               value       limit",
+        "  p99                  456.79 ms   <= 1000 ms   ok",
+        "  p95                  123.46 ms   <= 500 ms    ok",
+        "  average              42.13 ms",
+        "  RPS                  16.67/s",
+        "  failed requests      0.21 %      <= 1 %       ok",
+        "  passed checks        99.79 %     >= 99 %      ok",
+        "  dropped iterations   0           <= 0         ok",
+        "  requests             1000        >= 1         ok",
+      ].join("\n"),
+    );
+  });
+
+  test("of a failed run marks what failed", () => {
+    expect(table(failed())).toBe(
+      [
+        "run dev-20260102T030405Z: failed",
+        "",
+        "  figure               value       limit",
+        "  p99                  456.79 ms   <= 1000 ms   ok",
+        "  p95                  812.35 ms   <= 500 ms    FAILED",
+        "  average              42.13 ms",
+        "  RPS                  16.67/s",
+        "  failed requests      12.35 %     <= 1 %       FAILED",
+        "  passed checks        50 %        >= 99 %      FAILED",
+        "  dropped iterations   12          <= 0         FAILED",
+        "  requests             1000        >= 1         ok",
+      ].join("\n"),
+    );
+  });
+
+  test("of a run that broke off is its headline", () => {
+    expect(table(brokenOff())).toBe("run dev-20260102T030405Z: failed");
+  });
+
+  test("of a script without checks has no line for them", () => {
+    expect(table(summaryOf({ checksRate: undefined }))).not.toContain("passed checks");
+  });
+
+  test("ends with warnings", () => {
+    const summary = summaryOf({}, { warnings: ["too many series", "and another"] });
+    const end = "\n\nwarning: too many series\n\nwarning: and another";
+    expect(table(summary)).toBe(table(passed()) + end);
+  });
+
+  test("in one line has the verdict and the four figures", () => {
+    expect(headline(passed())).toBe(
+      "run dev-20260102T030405Z: passed, p99 456.79 ms, p95 123.46 ms, average 42.13 ms, 16.67/s",
+    );
+    expect(headline(brokenOff())).toBe("run dev-20260102T030405Z: failed");
+  });
+
+  test("of a passed run in Markdown is the table, the time and the dashboard", () => {
+    expect(markdown(passed())).toBe(
+      [
+        "### Load test passed: `dev-20260102T030405Z`",
+        "",
+        "| figure | value | limit |  |",
+        "| --- | ---: | --- | --- |",
+        "| p99 | 456.79 ms | <= 1000 ms | ok |",
+        "| p95 | 123.46 ms | <= 500 ms | ok |",
+        "| average | 42.13 ms |  |  |",
+        "| RPS | 16.67/s |  |  |",
+        "| failed requests | 0.21 % | <= 1 % | ok |",
+        "| passed checks | 99.79 % | >= 99 % | ok |",
+        "| dropped iterations | 0 | <= 0 | ok |",
+        "| requests | 1000 | >= 1 | ok |",
+        "",
+        "2026-01-02T03:04:06.000Z to 2026-01-02T03:05:06.000Z, k6 v1.8.1",
+        "",
+        "[Dashboard of this run](http://127.0.0.1:3000/d/coupon-issue?from=1&to=2)",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  test("of a failed run in Markdown starts with the reason", () => {
+    const lines = markdown(failed()).split("\n");
+    expect(lines.slice(0, 4)).toEqual([
+      "### Load test failed: `dev-20260102T030405Z`",
+      "",
+      "**p95 812.35 ms is over the limit of 500 ms**",
+      "",
+    ]);
+    expect(lines).toContain("| p95 | 812.35 ms | <= 500 ms | FAILED |");
+  });
+
+  test("of a run that broke off in Markdown is its reason", () => {
+    expect(markdown(brokenOff())).toBe(
+      "### Load test failed: `dev-20260102T030405Z`\n\n**the target did not answer**\n",
+    );
+  });
+
+  test("in Markdown has warnings", () => {
+    const lines = markdown(summaryOf({}, { warnings: ["too many series"] })).split("\n");
+    expect(lines).toContain("Warning: too many series");
+  });
+
+  test("says of each broken rule by how much", () => {
+    const broken = failed().thresholds.filter((rule) => !rule.passed);
+    expect(broken.map(breach)).toEqual([
+      "p95 812.35 ms is over the limit of 500 ms",
+      "failed requests 12.35 % is over the limit of 1 %",
+      "passed checks 50 % is under the limit of 99 %",
+      "dropped iterations 12 is over the limit of 0",
+    ]);
+  });
+
+  test("aligns columns, whatever is in them", () => {
+    const cell = fc.stringMatching(/^[a-z]{1,12}$/);
+    const row = fc.tuple(cell, cell, cell);
+    fc.assert(
+      fc.property(fc.array(row, { minLength: 1, maxLength: 8 }), (rows) => {
+        const starts = columns(rows)
+          .split("\n")
+          .map((line) => [...line.matchAll(/\S+/g)].map(({ index }) => index));
+        for (const each of starts) expect(each).toEqual(starts[0]);
+        expect(starts[0][0]).toBe(2);
+      }),
+    );
+  });
+});
+
+describe("k6's count", () => {
+  const counted = (metrics: object) => {
+    fs.writeFileSync("k6-summary.json", JSON.stringify({ metrics }));
+    return k6Count(".");
+  };
+
+  test("is none without a summary", () => {
+    expect(k6Count(".")).toBeUndefined();
+  });
+
+  test("is its requests, and the test's length from their rate", () => {
+    expect(counted({ http_reqs: { count: 1000, rate: 20 } })).toEqual({
+      requests: 1000,
+      durationMs: 50_000,
+    });
+  });
+
+  test("is 0 for a test without requests, whose length is known by its iterations", () => {
+    expect(counted({ iterations: { count: 10, rate: 0.5 } })).toEqual({
+      requests: 0,
+      durationMs: 20_000,
+    });
+    const http_reqs = { count: 0, rate: 0 };
+    expect(counted({ http_reqs, iterations: { count: 10, rate: 0.5 } })).toEqual({
+      requests: 0,
+      durationMs: 20_000,
+    });
+  });
+
+  test("is 0 in no time for a test that did nothing", () => {
+    expect(counted({})).toEqual({ requests: 0, durationMs: 0 });
+    expect(counted({ iterations: { count: 0, rate: 0 } })).toEqual({ requests: 0, durationMs: 0 });
+  });
+});
+
+describe("a script's files", () => {
+  const put = (files: Record<string, string>, root = "scenario") => {
+    for (const [name, content] of Object.entries(files)) {
+      fs.mkdirSync(path.dirname(path.join(root, name)), { recursive: true });
+      fs.writeFileSync(path.join(root, name), content);
+    }
+    return path.join(root, "test.js");
+  };
+
+  test("are all in its folder, by name, without packages and git's own", () => {
+    const script = put({
+      "test.js": "main",
+      "data/users.csv": "1,2",
+      "a.js": "a",
+      "node_modules/x/index.js": "x",
+      "data/node_modules/y.js": "y",
+      ".git/config": "z",
+      ".gitignore": "kept",
+    });
+    const files = scriptFiles(script).map(({ name, content }) => [name, content.toString()]);
+    expect(files).toEqual([
+      [".gitignore", "kept"],
+      ["a.js", "a"],
+      ["data/users.csv", "1,2"],
+      ["test.js", "main"],
+    ]);
+  });
+
+  test("have a hash that is the same wherever they are", () => {
+    const files = { "test.js": "main", "lib/a.js": "a" };
+    expect(scriptHash(put(files, "one"))).toBe(scriptHash(put(files, "two/three")));
+    expect(scriptHash(path.resolve("one/test.js"))).toBe(scriptHash("one/test.js"));
+    expect(scriptHash("one/test.js")).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test("have another hash when any of them changes, comes, goes or is renamed", () => {
+    const all: Record<string, string>[] = [
+      { "test.js": "main" },
+      { "test.js": "main " },
+      { "test.js": "main", "a.js": "" },
+      { "test.js": "main", "b.js": "" },
+      { "test.js": "main", "a.js": "b.js" },
+      { "test.js": "main", "a.js": "", "b.js": "" },
+      { "test.js": "main", "a/b.js": "" },
+    ];
+    const hashes = all.map((files, index) => scriptHash(put(files, `case-${index}`)));
+    expect(new Set(hashes).size).toBe(all.length);
+  });
+});
+
+describe("InfluxDB's client", () => {
+  test("quotes names and texts so that they come back as they were", () => {
+    expect(identifier(`a "b" \\`)).toBe(`"a \\"b\\" \\\\"`);
+    expect(literal(`a 'b' \\`)).toBe(`'a \\'b\\' \\\\'`);
+    fc.assert(
+      fc.property(fc.string(), (value) => {
+        for (const [quoted, quote] of [
+          [identifier(value), '"'],
+          [literal(value), "'"],
+        ]) {
+          const inner = quoted.slice(1, -1);
+          expect([quoted[0], quoted.at(-1)]).toEqual([quote, quote]);
+          expect(inner.replace(/\\./gs, "")).not.toContain(quote);
+          expect(inner.replace(/\\(.)/gs, "$1")).toBe(value);
+        }
+      }),
+    );
+  });
+
+  test("asks in the body, with the password in a header, and gives each statement's series", async () => {
+    const { url, seen } = await fakeInfluxDb({ "SHOW A": [[1]], "SHOW B": [] });
+    const connection = { url, username: "grafana", password: "p:w" };
+    const answers = await query(connection, "SHOW A; SHOW B", "my db");
+    expect(answers).toEqual([[{ values: [[1]] }], []]);
+    expect(seen).toEqual([
+      { user: "grafana:p:w", path: "/query?epoch=ms&db=my%20db", body: "q=SHOW+A%3B+SHOW+B" },
+    ]);
+  });
+
+  test("asks without a user when it has none", async () => {
+    const { url, seen } = await fakeInfluxDb({ "SHOW A": [] });
+    await query({ url }, "SHOW A");
+    expect(seen).toEqual([{ user: "", path: "/query?epoch=ms&db=", body: "q=SHOW+A" }]);
+  });
+
+  test("writes points in line protocol", async () => {
+    const { url, seen } = await fakeInfluxDb();
+    await write({ url, ...credentials.writer }, "k6", "gate value=1");
+    expect(seen).toEqual([
+      { user: "k6:write-password", path: "/write?db=k6", body: "gate value=1" },
+    ]);
+  });
+
+  test("gives a refusal's words and status, of the request or of a statement", async () => {
+    const { url } = await fakeInfluxDb({ "SHOW A": { error: "no such thing" } });
+    await expect(query({ url }, "SHOW A")).rejects.toMatchObject({
+      message: "no such thing",
+      status: 200,
+    });
+    await expect(write({ url }, "k6", "gate value=1")).rejects.toMatchObject({
+      message: "authorization failed",
+      status: 401,
+    });
+    const bare = await serve((_, response) => response.writeHead(502).end("bad gateway\n"));
+    await expect(query({ url: bare }, "SHOW A")).rejects.toMatchObject({
+      message: "bad gateway",
+      status: 502,
+    });
+    const silent = await serve((_, response) => response.writeHead(503).end());
+    await expect(query({ url: silent }, "SHOW A")).rejects.toMatchObject({
+      message: "Service Unavailable",
+      status: 503,
+    });
+  });
+
+  test("says where nobody answers", async () => {
+    const url = await nowhere();
+    await expect(query({ url }, "SHOW A")).rejects.toThrow(
+      `InfluxDB does not answer at ${url}: connect ECONNREFUSED ${url.slice("http://".length)}`,
+    );
+  });
+});
+
+describe("the proof", () => {
+  const source = (influxdb: { url: string; database: string }) => ({
+    influxdb,
+    reader: credentials.reader,
+  });
+  const count = { requests: 1000, durationMs: 60_000 };
+
+  test("gives the figures of the points, asked for as the reader", async () => {
+    const influxdb = await fakeInfluxDb(answersOf());
+    expect(await verify(source(influxdb), id, count)).toEqual({
+      requests: 1000,
+      rps: 1000 / 60,
+      avgMs: 42.125,
+      p95Ms: 123.456,
+      p99Ms: 456.789,
+      failedRate: 0.0021,
+      checksRate: 0.9979,
+      droppedIterations: 0,
+      startedAt: new Date("2026-01-02T03:04:05.999Z"),
+      endedAt: new Date("2026-01-02T03:05:05.999Z"),
+    });
+    expect([...influxdb.runs]).toEqual([` WHERE "testid" = '${id}'`]);
+    for (const { user, path } of influxdb.seen) {
+      expect([user, path]).toEqual(["grafana:read-password", "/query?epoch=ms&db=k6"]);
+    }
+    expect(slept).toEqual([]);
+  });
+
+  test("gives no share of checks of a script that makes none", async () => {
+    const influxdb = await fakeInfluxDb(answersOf({ checks: null }));
+    const { checksRate } = await verify(source(influxdb), id, count);
+    expect(checksRate).toBeUndefined();
+  });
+
+  test("waits for points that are on their way", async () => {
+    const answers = answersOf({ requests: 990 });
+    const influxdb = await fakeInfluxDb(answers);
+    const verified = verify(source(influxdb), id, count);
+    await vi.waitUntil(() => slept.length === 3, { interval: 1 });
+    answers['SELECT sum("value") FROM "http_reqs"'] = [[0, 1000]];
+    expect((await verified).requests).toBe(1000);
+    expect(new Set(slept)).toEqual(new Set([500]));
+  });
+
+  test("fails after five seconds for points that are missing, and says how many", async () => {
+    const influxdb = await fakeInfluxDb(answersOf({ requests: 990 }));
+    await expect(verify(source(influxdb), id, count)).rejects.toThrow(
+      new RunFailure(
+        "points are missing from InfluxDB: " +
+          "k6 made 1000 requests, 990 are stored, 10 are missing",
+      ),
+    );
+    expect(slept).toEqual(Array(10).fill(500));
+  });
+
+  test("fails when nothing is stored", async () => {
+    const influxdb = await fakeInfluxDb(answersOf({ requests: null }));
+    await expect(verify(source(influxdb), id, count)).rejects.toThrow(
+      "k6 made 1000 requests, 0 are stored, 1000 are missing",
+    );
+  });
+
+  test("fails for points that k6 did not make", async () => {
+    const influxdb = await fakeInfluxDb(answersOf({ requests: 1001 }));
+    await expect(verify(source(influxdb), id, count)).rejects.toThrow(
+      new RunFailure("InfluxDB holds 1001 requests of this run, but k6 made only 1000"),
+    );
+  });
+
+  test("fails when there was no request", async () => {
+    const influxdb = await fakeInfluxDb(answersOf({ requests: null }));
+    await expect(verify(source(influxdb), id, { requests: 0, durationMs: 60_000 })).rejects.toThrow(
+      new RunFailure("k6 made no request"),
+    );
+  });
+
+  test("shows the figures so far, once there are any", async () => {
+    const influxdb = await fakeInfluxDb(answersOf());
+    expect(await progress(source(influxdb), id)).toEqual({
+      ...{ requests: 1000, p95Ms: 123.456, failedRate: 0.0021 },
+    });
+    const empty = await fakeInfluxDb(answersOf({ requests: null, p95: null, failed: null }));
+    expect(await progress(source(empty), id)).toBeUndefined();
+  });
+
+  test("warns of more series than the limit, and names the tag that makes them", async () => {
+    const values = (tag: string) =>
+      `SHOW TAG VALUES EXACT CARDINALITY FROM "http_reqs" WITH KEY = "${tag}"`;
+    const influxdb = await fakeInfluxDb({
+      ...answersOf({ series: 1007 }),
+      'SHOW TAG KEYS FROM "http_reqs"': [["method"], ["url"], ["testid"]],
+      [values("method")]: [[1]],
+      [values("url")]: [[998]],
+      [values("testid")]: [],
+    });
+    expect(await seriesWarning(source(influxdb), id, 1006)).toBe(
+      'the run made 1007 series in InfluxDB, more than 1006: its tag "url" has 998 values',
+    );
+    expect(await seriesWarning(source(influxdb), id, 1007)).toBeUndefined();
+  });
+});
+
+test("charts show each panel's points between 0 and its peak, and the run's figure", async () => {
+  const points = (...values: (number | null)[]): Answer => values.map((value) => [0, value]);
+  const influxdb = await fakeInfluxDb({
+    'SELECT percentile("value", 99) FROM "http_req_duration"': points(100, 200, 700),
+    'SELECT percentile("value", 95) FROM "http_req_duration"': points(null, 350, 700),
+    'SELECT mean("value") FROM "http_req_duration"': [],
+    'SELECT sum("value") * 1000 / 3000 FROM "http_reqs"': points(16.125, 0, 16.125),
+  });
+  const summary = summaryOf({}, { endedAt: "2026-01-02T03:06:07.500Z" });
+  const shown = await charts({ influxdb, reader: credentials.reader }, summary);
+  expect(shown.split("\n").map((line) => line.trim().split(/ {2,}/))).toEqual([
+    ["p99", "456.79 ms", "▂▃█", "every 3 s, most 700"],
+    ["p95", "123.46 ms", "▁▅█", "every 3 s, most 700"],
+    ["average", "42.13 ms", "every 3 s, most 0"],
+    ["RPS", "16.67/s", "█▁█", "every 3 s, most 16.13"],
+  ]);
+  const where =
+    ` WHERE "testid" = '${id}' AND time >= 1767323046000ms AND time < 1767323166000ms ` +
+    `GROUP BY time(3s, 0ms)`;
+  expect([...influxdb.runs]).toEqual([`${where} fill(null)`, `${where} fill(0)`]);
+});
+
+describe("waiting for an answer", () => {
+  test("ends with any answer, be it an error or a redirection", async () => {
+    for (const status of [200, 302, 404, 500]) {
+      const location = "http://127.0.0.1:1/";
+      const url = await serve((_, response) => response.writeHead(status, { location }).end("x"));
+      await expect(waitForAnswer(url, 1)).resolves.toBeUndefined();
+    }
+    expect(slept).toEqual([]);
+  });
+
+  test("goes on until an answer is good enough", async () => {
+    let asked = 0;
+    const url = await serve((_, response) => response.writeHead(++asked < 4 ? 503 : 200).end());
+    await waitForAnswer(url, 10, undefined, (response) => response.ok);
+    expect(slept).toEqual([200, 200, 200]);
+  });
+
+  test("gives up in time, and says what the last problem was", async () => {
+    const bad = await serve((_, response) => response.writeHead(503).end());
+    await expect(waitForAnswer(bad, 2, undefined, ({ ok }) => ok)).rejects.toThrow(
+      new RunFailure(`${bad} gave no good answer for 2 s (status 503)`),
+    );
+    expect(slept).toHaveLength(10);
+    const closed = await nowhere();
+    await expect(waitForAnswer(closed, 2)).rejects.toThrow(
+      new RunFailure(`${closed} gave no good answer for 2 s (ECONNREFUSED)`),
+    );
+  });
+
+  test("ends when it is interrupted", async () => {
+    const interrupted = new AbortController();
+    const waiting = waitForAnswer(await nowhere(), 3600, interrupted.signal);
+    interrupted.abort();
+    await expect(waiting).rejects.toThrow("This operation was aborted");
+  });
+});
+
+describe("the gate", () => {
+  const { signal } = new AbortController();
+  const target = async () => ({
+    url: await serve((_, response) => response.writeHead(404).end()),
+    version: "1",
+  });
+
+  test("opens when the target answers and a point that k6's user writes can be read", async () => {
+    const influxdb = await fakeInfluxDb();
+    const request = requestFor({ target: await target(), influxdb });
+    await expect(gate(request, credentials, signal)).resolves.toBeUndefined();
+    expect(influxdb.seen).toEqual([
+      {
+        user: "k6:write-password",
+        path: "/write?db=k6",
+        body: `gate value=${Date.parse("2026-01-02T03:04:05.678Z")}`,
+      },
+      {
+        user: "grafana:read-password",
+        path: "/query?epoch=ms&db=k6",
+        body: new URLSearchParams({ q: 'SELECT last("value") FROM "gate"' }).toString(),
+      },
+    ]);
+  });
+
+  test("opens for a target that tells its health once that is good", async () => {
+    const influxdb = await fakeInfluxDb();
+    const asked: string[] = [];
+    const url = await serve((request, response) => {
+      asked.push(request.url ?? "");
+      response.writeHead(asked.length < 3 ? 503 : 200).end();
+    });
+    const target = { url, health: "/health", version: "1" };
+    await gate(requestFor({ target, influxdb }), credentials, signal);
+    expect(asked).toEqual(["/health", "/health", "/health"]);
+    expect(slept).toEqual([200, 200]);
+  });
+
+  test("stays shut for a target that is not healthy in 30 seconds", async () => {
+    const url = await serve((_, response) => response.writeHead(503).end());
+    const target = { url, health: "/health", version: "1" };
+    await expect(gate(requestFor({ target }), credentials, signal)).rejects.toThrow(
+      new RunFailure(
+        `the target did not answer: ${url}/health gave no good answer for 30 s (status 503)`,
+      ),
+    );
+  });
+
+  test("stays shut for a target that does not answer in 30 seconds", async () => {
+    const influxdb = await fakeInfluxDb();
+    const url = await nowhere();
+    const request = requestFor({ target: { url, version: "1" }, influxdb });
+    await expect(gate(request, credentials, signal)).rejects.toThrow(
+      new RunFailure(
+        `the target did not answer: ${url} gave no good answer for 30 s (ECONNREFUSED)`,
+      ),
+    );
+    expect(slept.reduce((sum, ms) => sum + ms, 0)).toBe(30_000);
+    expect(influxdb.seen).toEqual([]);
+  });
+
+  test("stays shut when k6's user may not write", async () => {
+    const request = requestFor({ target: await target(), influxdb: await fakeInfluxDb() });
+    const writer = { username: "k6", password: "wrong" };
+    await expect(gate(request, { ...credentials, writer }, signal)).rejects.toThrow(
+      new RunFailure("k6's user cannot write to InfluxDB: authorization failed"),
+    );
+  });
+
+  test("stays shut when Grafana's user may not read", async () => {
+    const url = await serve((request, response) =>
+      request.url?.startsWith("/write")
+        ? response.writeHead(204).end()
+        : response.writeHead(403).end('{"error":"not authorized"}'),
+    );
+    const influxdb = { url, database: "k6" };
+    const request = requestFor({ target: await target(), influxdb });
+    await expect(gate(request, credentials, signal)).rejects.toThrow(
+      new RunFailure("Grafana's user cannot read from InfluxDB: not authorized"),
+    );
+  });
+
+  test.each([[[]], [[{ values: [[0, 1]] }]]])(
+    "stays shut when what is read, %j, is not what was written",
+    async (series) => {
+      const url = await serve((request, response) =>
+        request.url?.startsWith("/write")
+          ? response.writeHead(204).end()
+          : response.writeHead(200).end(JSON.stringify({ results: [{ series }] })),
+      );
+      const influxdb = { url, database: "k6" };
+      const request = requestFor({ target: await target(), influxdb });
+      await expect(gate(request, credentials, signal)).rejects.toThrow(
+        new RunFailure("a point written to InfluxDB could not be read back"),
+      );
+    },
+  );
+});
+
+/** What a fake program does. */
+interface Does {
+  /** Its exit code, when it runs the test. */
+  exit?: number;
+  /** What it says on standard error, when it runs the test. */
+  log?: string;
+  /** Runs the test until it is asked to stop. */
+  wait?: boolean;
+  /** k6's summary export. */
+  summary?: object;
+  /** What `docker info` says. */
+  system?: string;
+  /** A container's hosts file. */
+  hosts?: string;
+}
+
+/** Puts a program into `bin`, a shell script that finds its orders beside it. */
+function program(name: string, script: string, does: Does): string {
+  const file = path.resolve("bin", name);
+  fs.mkdirSync("bin", { recursive: true });
+  const orders: Record<string, string | undefined> = {
+    ...{ exit: `${does.exit ?? 0}`, log: does.log, system: does.system, hosts: does.hosts },
+    ...{ wait: does.wait ? "" : undefined },
+    ...{ summary: does.summary && JSON.stringify({ metrics: does.summary }) },
+  };
+  for (const [order, content] of Object.entries(orders)) {
+    fs.rmSync(path.resolve("bin", order), { force: true });
+    if (content !== undefined) fs.writeFileSync(path.resolve("bin", order), content);
+  }
+  const start = `#!/bin/sh\nhere='${path.resolve("bin")}'\n{ printf '%s\\036' "$@"; echo; } >> "$here/calls"\n`;
+  fs.writeFileSync(file, start + script, { mode: 0o755 });
+  return file;
+}
+
+/** The arguments of each call of a fake program. */
+const calls = (): string[][] => {
+  const lines = fs.readFileSync("bin/calls", "utf8").split("\n").slice(0, -1);
+  return lines.map((line) => line.split("\x1e").slice(0, -1));
+};
+
+const fakeK6 = (does: Does) =>
+  program(
+    "k6",
+    `if [ "$1" = version ]; then
+      echo 'k6 v1.8.1 (commit/0123456789, go1.24.4, linux/amd64)'
+      exit
+    fi
+    while [ $# -gt 1 ]; do
+      case "$1" in
+        --config) config=$2 ;;
+        --summary-export) summary=$2 ;;
+      esac
+      shift
+    done
+    cp "$config" "$here/config.json"
+    ls -ld "$config" "\${config%/*}" > "$here/modes"
+    env | grep '^K6_WEB_' | sort > "$here/env"
+    [ ! -e "$here/summary" ] || cp "$here/summary" "$summary"
+    echo done
+    [ ! -e "$here/log" ] || cat "$here/log" >&2
+    if [ -e "$here/wait" ]; then
+      trap 'exit 105' INT
+      : > "$here/waiting"
+      while :; do sleep 0.01; done
+    fi
+    exit "$(cat "$here/exit")"`,
+    does,
+  );
+
+const waiting = () => vi.waitUntil(() => fs.existsSync("bin/waiting"), { interval: 5 });
+
+const thresholds = {
+  http_req_duration: ["p(95)<=500", "p(99)<=1000"],
+  http_req_failed: ["rate<=0.01"],
+  checks: ["rate>=0.99"],
+  dropped_iterations: ["count<=0"],
+  http_reqs: ["count>=1"],
+};
+/** k6's configuration file, but for the store. */
+const options = () => {
+  const { scenarios: _, ...rest } = k6Options(defaultProfile, defaultThresholds);
+  return { ...rest, thresholds };
+};
+const environment = [
+  `PROFILE={"rate":1000,"timeUnit":"1m","duration":"1m","preAllocatedVUs":100,"maxVUs":1000,` +
+    `"userIdBase":41593,"userCount":1000,"couponId":1}`,
+  `THRESHOLDS={"p95Ms":500,"p99Ms":1000,"failedRate":0.01,"checksRate":0.99,"droppedIterations":0}`,
+];
+
+describe("k6 on this machine", () => {
+  const { signal } = new AbortController();
+  const executor = (binary: string) =>
+    executorFor(requestFor({ executor: { kind: "local", binary } }), credentials);
+
+  test("tells its version", async () => {
+    expect(await executor(fakeK6({})).version()).toBe("v1.8.1");
+    expect(calls()).toEqual([["version"]]);
+  });
+
+  test("that is not there is told with its name", async () => {
+    const binary = path.resolve("no-k6");
+    await expect(executor(binary).version()).rejects.toThrow(
+      new RunFailure(`k6 cannot be started (${binary}): spawn ${binary} ENOENT`),
+    );
+  });
+
+  test("runs with this command line, and no password in it", async () => {
+    fs.mkdirSync("out");
+    const code = await executor(fakeK6({ summary: {} })).run(id, "out", signal);
+    expect(code).toBe(0);
+    const [[run, flag, config, ...rest]] = calls();
+    expect([run, flag, path.basename(config)]).toEqual(["run", "--config", "config.json"]);
+    expect(rest).toEqual([
+      ...["--out", "influxdb", "--tag", `testid=${id}`],
+      ...["--summary-export", "out/k6-summary.json", "--no-color", "--no-usage-report"],
+      ...["--env", "BASE_URL=http://127.0.0.1:8080"],
+      ...["--env", environment[0], "--env", environment[1]],
+      path.resolve("k6/coupon-issue.ts"),
+    ]);
+    expect(rest.join(" ")).not.toMatch(/password/i);
+  });
+
+  test("has its store and options in a file that nobody else can read and that is gone after", async () => {
+    fs.mkdirSync("out");
+    await executor(fakeK6({})).run(id, "out", signal);
+    expect(JSON.parse(fs.readFileSync("bin/config.json", "utf8"))).toEqual({
+      ...options(),
+      collectors: {
+        influxdb: {
+          ...{ addr: "http://127.0.0.1:8086", db: "k6" },
+          ...{ username: "k6", password: "write-password" },
+        },
+      },
+    });
+    const modes = fs.readFileSync("bin/modes", "utf8").split("\n");
+    expect(modes.map((line) => line.slice(0, 10)).sort()).toEqual([
+      ...["", "-rw-------", "drwx------"],
+    ]);
+    const [[, , config]] = calls();
+    expect(fs.existsSync(path.dirname(config))).toBe(false);
+  });
+
+  test("writes its own HTML report and serves no page", async () => {
+    fs.mkdirSync("out");
+    await executor(fakeK6({})).run(id, "out", signal);
+    expect(fs.readFileSync("bin/env", "utf8").trim().split("\n")).toEqual([
+      "K6_WEB_DASHBOARD=true",
+      "K6_WEB_DASHBOARD_EXPORT=out/report.html",
+      "K6_WEB_DASHBOARD_PERIOD=1s",
+      "K6_WEB_DASHBOARD_PORT=-1",
+    ]);
+  });
+
+  test("gives its exit code, and all it prints is kept", async () => {
+    fs.mkdirSync("out");
+    const code = await executor(fakeK6({ exit: 99, log: "failed" })).run(id, "out", signal);
+    expect(code).toBe(99);
+    expect(fs.readFileSync("out/k6.log", "utf8").trim().split("\n").sort()).toEqual([
+      ...["done", "failed"],
+    ]);
+  });
+
+  test("is asked to stop when the run is interrupted", async () => {
+    fs.mkdirSync("out");
+    const interrupted = new AbortController();
+    const ended = executor(fakeK6({ wait: true })).run(id, "out", interrupted.signal);
+    await waiting();
+    interrupted.abort();
+    expect(await ended).toBe(105);
+  });
+
+  test("that cannot be started leaves no file with a password", async () => {
+    fs.mkdirSync("out");
+    vi.stubEnv("TMPDIR", folder);
+    await expect(executor(path.resolve("no-k6")).run(id, "out", signal)).rejects.toThrow("ENOENT");
+    expect(fs.readdirSync(folder).sort()).toEqual(["k6", "out"]);
+  });
+});
+
+describe("k6 in Docker", () => {
+  const { signal } = new AbortController();
+  const choice: ExecutorChoice = { kind: "docker", image: "grafana/k6:1.8.1", network: "net" };
+  const sample = { url: "http://127.0.0.1:8080", networkUrl: "http://api:8080", version: "1" };
+  const store = {
+    ...{ url: "http://127.0.0.1:8086", networkUrl: "http://influxdb:8086", database: "k6" },
+  };
+  const container = `${id}-k6`;
+
+  function executor(does: Does, more: Partial<RunRequest> = {}) {
+    program(
+      "docker",
+      `case "$*" in
+        "info "*) cat "$here/system" ;;
+        "run "*" version") echo 'k6 v1.8.1 (go1.24.4, linux/amd64)' ;;
+        "run "*) cat "$here/hosts" ;;
+        "cp - "*) cat > "$here/in.tar" ;;
+        "cp "*) cat "$here/out.tar" ;;
+        "start "*)
+          echo done
+          [ ! -e "$here/log" ] || cat "$here/log" >&2
+          if [ -e "$here/wait" ]; then
+            : > "$here/waiting"
+            while [ ! -e "$here/killed" ]; do sleep 0.01; done
+            exit 105
+          fi
+          exit "$(cat "$here/exit")" ;;
+        "kill "*) : > "$here/killed" ;;
+      esac`,
+      does,
+    );
+    vi.stubEnv("PATH", [path.resolve("bin"), process.env.PATH].join(path.delimiter));
+    fs.mkdirSync("out");
+    const request = { executor: choice, target: sample, influxdb: store, ...more };
+    return executorFor(requestFor(request), credentials);
+  }
+
+  /** What the container has written. */
+  async function leave(files: Record<string, string>) {
+    const pack = tar.pack();
+    pack.entry({ name: "./", type: "directory" });
+    for (const [name, content] of Object.entries(files)) pack.entry({ name: `./${name}` }, content);
+    pack.finalize();
+    fs.writeFileSync("bin/out.tar", await buffer(pack));
+  }
+
+  /** What was copied into the container, by name. */
+  async function copied() {
+    const files: Record<string, { mode?: number; content: string }> = {};
+    const extract = tar.extract();
+    fs.createReadStream("bin/in.tar").pipe(extract);
+    for await (const entry of extract) {
+      const { name, mode } = entry.header;
+      files[name] = { mode, content: await text(entry) };
+    }
+    return files;
+  }
+
+  const platform = (name: NodeJS.Platform) =>
+    vi.spyOn(process, "platform", "get").mockReturnValue(name);
+  afterEach(() => void vi.restoreAllMocks());
+
+  test("tells its version without a network", async () => {
+    expect(await executor({}).version()).toBe("v1.8.1");
+    expect(calls()).toEqual([["run", "--rm", "--network", "none", "grafana/k6:1.8.1", "version"]]);
+  });
+
+  test("is made, filled, started, emptied and removed, in the stack's network", async () => {
+    const docker = executor({});
+    await leave({});
+    expect(await docker.run(id, "out", signal)).toBe(0);
+    expect(calls()).toEqual([
+      [
+        ...["create", "--name", container, "--label", "coupon-load-test.stack=dev"],
+        ...["--network", "net", "--cap-drop", "ALL"],
+        ...["--security-opt", "no-new-privileges"],
+        ...["--env", "K6_WEB_DASHBOARD=true", "--env", "K6_WEB_DASHBOARD_PORT=-1"],
+        ...["--env", "K6_WEB_DASHBOARD_PERIOD=1s"],
+        ...["--env", "K6_WEB_DASHBOARD_EXPORT=/load-test/out/report.html"],
+        ...["--env", "K6_AUTO_EXTENSION_RESOLUTION=false"],
+        "grafana/k6:1.8.1",
+        ...["run", "--config", "/load-test/config.json", "--out", "influxdb"],
+        ...["--tag", `testid=${id}`, "--summary-export", "/load-test/out/k6-summary.json"],
+        ...["--no-color", "--no-usage-report", "--env", "BASE_URL=http://api:8080"],
+        ...["--env", environment[0], "--env", environment[1]],
+        "/load-test/script/coupon-issue.ts",
+      ],
+      ["cp", "-", `${container}:/`],
+      ["start", "--attach", container],
+      ["cp", `${container}:/load-test/out/.`, "-"],
+      ["rm", "--force", "--volumes", container],
+    ]);
+    expect(JSON.stringify(calls())).not.toMatch(/write-password/);
+  });
+
+  test("gets its script's folder and its configuration, readable by any user", async () => {
+    fs.mkdirSync("k6/data");
+    fs.writeFileSync("k6/data/users.csv", "1,2");
+    const docker = executor({});
+    await leave({});
+    await docker.run(id, "out", signal);
+    const { "load-test/config.json": config, "load-test/out": out, ...scripts } = await copied();
+    expect(out.mode).toBe(0o777);
+    expect(config.mode).toBe(0o444);
+    expect(JSON.parse(config.content)).toEqual({
+      ...options(),
+      collectors: {
+        influxdb: {
+          ...{ addr: "http://influxdb:8086", db: "k6" },
+          ...{ username: "k6", password: "write-password" },
+        },
+      },
+    });
+    expect(scripts).toEqual({
+      "load-test/script/coupon-issue.ts": { mode: 0o444, content: "export default function () {}" },
+      "load-test/script/data/users.csv": { mode: 0o444, content: "1,2" },
+    });
+  });
+
+  test("leaves its files and its output in the run's folder", async () => {
+    const docker = executor({ exit: 99, log: "failed" });
+    await leave({ "k6-summary.json": "{}", "report.html": "<html>" });
+    expect(await docker.run(id, "out", signal)).toBe(99);
+    expect(fs.readdirSync("out").sort()).toEqual(["k6-summary.json", "k6.log", "report.html"]);
+    expect(fs.readFileSync("out/report.html", "utf8")).toBe("<html>");
+    expect(fs.readFileSync("out/k6.log", "utf8").trim().split("\n").sort()).toEqual([
+      ...["done", "failed"],
+    ]);
+  });
+
+  test("is asked to stop when the run is interrupted, and removed", async () => {
+    const docker = executor({ wait: true });
+    await leave({});
+    const interrupted = new AbortController();
+    const ended = docker.run(id, "out", interrupted.signal);
+    await waiting();
+    interrupted.abort();
+    expect(await ended).toBe(105);
+    expect(calls()).toContainEqual(["kill", "--signal", "INT", container]);
+    expect(calls().at(-1)).toEqual(["rm", "--force", "--volumes", container]);
+  });
+
+  test.each([
+    ["a target outside", { target: { url: "http://127.0.0.1:9000", version: "external" } }],
+    ["a script that may name localhost", { script: "k6/other.js" }],
+  ])("shares the network of a Linux machine for %s", async (_, more) => {
+    fs.writeFileSync("k6/other.js", "");
+    platform("linux");
+    const docker = executor({ system: "Debian GNU/Linux 12" }, more);
+    await leave({});
+    await docker.run(id, "out", signal);
+    const [info, create] = calls();
+    const target = "target" in more ? more.target! : sample;
+    expect(info).toEqual(["info", "--format", "{{.OperatingSystem}}"]);
+    expect(create[create.indexOf("--network") + 1]).toBe("host");
+    expect(create).toContain(`BASE_URL=${target.url}`);
+    const { collectors, hosts } = JSON.parse((await copied())["load-test/config.json"].content);
+    expect(collectors.influxdb.addr).toBe("http://127.0.0.1:8086");
+    expect(hosts).toBeUndefined();
+  });
+
+  test.each<[NodeJS.Platform, string]>([
+    ["darwin", "Docker Desktop"],
+    ["linux", "Docker Desktop"],
+    ["darwin", "Alpine Linux v3.20"],
+  ])("is told on %s with %s that localhost is the machine", async (name, system) => {
+    platform(name);
+    const hosts = "127.0.0.1\tlocalhost\n192.168.65.254\thost.docker.internal\n";
+    const target = { url: "http://127.0.0.1:9000", version: "external" };
+    const docker = executor({ system, hosts }, { target });
+    await leave({});
+    await docker.run(id, "out", signal);
+    const [, host, create] = calls();
+    expect(host).toEqual([
+      ...["run", "--rm", "--add-host", "host.docker.internal:host-gateway"],
+      ...["--entrypoint", "cat", "grafana/k6:1.8.1", "/etc/hosts"],
+    ]);
+    expect(create[create.indexOf("--network") + 1]).toBe("net");
+    expect(create).toContain("BASE_URL=http://localhost:9000");
+    const config = JSON.parse((await copied())["load-test/config.json"].content);
+    expect(config.hosts).toEqual({ localhost: "192.168.65.254" });
+    expect(config.collectors.influxdb.addr).toBe("http://influxdb:8086");
+  });
+
+  test("fails where Docker does not name its host", async () => {
+    platform("darwin");
+    const target = { url: "http://127.0.0.1:9000", version: "external" };
+    const docker = executor({ system: "Docker Desktop", hosts: "127.0.0.1 localhost" }, { target });
+    await expect(docker.run(id, "out", signal)).rejects.toThrow(
+      new RunFailure("Docker does not name its host (host.docker.internal)"),
+    );
+  });
+});
+
+describe("a run", () => {
+  const { signal } = new AbortController();
+  const summary = { http_reqs: { count: 1000, rate: 1000 / 60 } };
+
+  /** Runs the test with a k6 that does this, and an InfluxDB that says this. */
+  async function run(
+    does: Does,
+    figures: Parameters<typeof answersOf>[0] = {},
+    more: Partial<RunRequest> = {},
+    interrupted = signal,
+  ) {
+    const binary = fakeK6(does);
+    const url = await serve((_, response) => response.writeHead(404).end());
+    const request = requestFor({
+      executor: { kind: "local", binary },
+      target: { url, version: "1" },
+      influxdb: await fakeInfluxDb(answersOf(figures)),
+      dashboardUrl: "http://127.0.0.1:3000/d/coupon-issue",
+      ...more,
+    });
+    const said: string[] = [];
+    const ended = await runLoadTest(
+      request,
+      credentials,
+      (line) => said.push(line),
+      interrupted,
+    ).then(
+      (result) => ({ result, failure: undefined }),
+      (error) => ({ result: undefined, failure: error as Error }),
+    );
+    return { ...ended, said };
+  }
+
+  const dir = `runs/${id}`;
+  const recorded = (): Summary => JSON.parse(fs.readFileSync(`${dir}/summary.json`, "utf8"));
+  const passedResult = {
+    ...{ id, verdict: "passed", requests: 1000, rps: 16.67, avgMs: 42.13, p95Ms: 123.46 },
+    ...{ p99Ms: 456.79, failedRate: 0.0021, droppedIterations: 0 },
+    startedAt: "2026-01-02T03:04:05.999Z",
+    endedAt: "2026-01-02T03:05:05.999Z",
+    dashboardUrl: "http://127.0.0.1:3000/d/coupon-issue?from=1767323045999&to=1767323105999",
+  };
+
+  test("that keeps every limit passes, and gives its figures", async () => {
+    const { result, said } = await run({ summary });
+    expect(result).toEqual(passedResult);
+    expect(said).toEqual([
+      `run ${id}: gate open, k6 v1.8.1 starts (k6/coupon-issue.ts)`,
+      `run ${id}: passed, p99 456.79 ms, p95 123.46 ms, average 42.13 ms, 16.67/s`,
+    ]);
+  });
+
+  test("leaves its record, and is the latest", async () => {
+    await run({ summary });
+    expect(fs.readdirSync(dir).sort()).toEqual([
+      ...["k6-summary.json", "k6.log", "summary.json", "summary.md"],
+    ]);
+    const { thresholds, ...rest } = recorded();
+    expect(rest).toEqual({ ...passedResult, warnings: [], k6Version: "v1.8.1" });
+    expect(thresholds.map(({ figure, value, passed }) => [figure, value, passed])).toEqual([
+      ["p95Ms", 123.46, true],
+      ["p99Ms", 456.79, true],
+      ["failedRate", 0.0021, true],
+      ["checksRate", 0.9979, true],
+      ["droppedIterations", 0, true],
+      ["requests", 1000, true],
+    ]);
+    expect(fs.readFileSync(`${dir}/summary.md`, "utf8")).toBe(markdown(recorded()));
+    expect(fs.readlinkSync("runs/latest")).toBe(id);
+    expect(latestRun("dev")).toEqual(recorded());
+  });
+
+  test("at its limits passes, and just above them fails with each that is broken", async () => {
+    const at = { p95: 500, p99: 1000, failed: 0.01, checks: 0.99, dropped: 0 };
+    expect((await run({ summary }, at)).result?.verdict).toBe("passed");
+    const above = { p95: 500.01, p99: 1000.01, failed: 0.0101, checks: 0.9899, dropped: 1 };
+    const { failure } = await run({ summary, exit: 99 }, above);
+    expect(failure).toBeInstanceOf(RunFailure);
+    expect(failure?.message).toBe(
+      "load test failed: p95 500.01 ms is over the limit of 500 ms; " +
+        "p99 1000.01 ms is over the limit of 1000 ms; " +
+        "failed requests 1.01 % is over the limit of 1 %; " +
+        "passed checks 98.99 % is under the limit of 99 %; " +
+        "dropped iterations 1 is over the limit of 0",
+    );
+  });
+
+  test("is judged by exact figures, not by rounded ones", async () => {
+    expect((await run({ summary }, { p95: 500.001 })).failure).toBeInstanceOf(RunFailure);
+    expect(recorded().thresholds[0]).toMatchObject({ figure: "p95Ms", value: 500, passed: false });
+  });
+
+  test("that fails leaves its figures and its reason, too", async () => {
+    const { failure, said } = await run({ summary, exit: 99 }, { p99: 1234.5 });
+    const reason = "p99 1234.5 ms is over the limit of 1000 ms";
+    expect(failure?.message).toBe(`load test failed: ${reason}`);
+    expect(recorded()).toMatchObject({ verdict: "failed", reason, p99Ms: 1234.5, requests: 1000 });
+    expect(fs.readFileSync(`${dir}/summary.md`, "utf8")).toContain(`**${reason}**`);
+    expect(said.at(-1)).toBe(
+      `run ${id}: failed, p99 1234.5 ms, p95 123.46 ms, average 42.13 ms, 16.67/s`,
+    );
+  });
+
+  test("whose points tell of a broken limit fails, though k6 is content", async () => {
+    const { failure } = await run({ summary, exit: 0 }, { dropped: 3 });
+    expect(failure?.message).toBe("load test failed: dropped iterations 3 is over the limit of 0");
+  });
+
+  test("fails by a threshold of the script's own", async () => {
+    const { failure } = await run({ summary, exit: 99 });
+    expect(failure?.message).toBe(
+      `load test failed: a threshold of k6/coupon-issue.ts was breached, see ${dir}/k6.log`,
+    );
+  });
+
+  test("of a script without checks is not judged by them", async () => {
+    const { result } = await run({ summary }, { checks: null });
+    expect(result?.verdict).toBe("passed");
+    expect(recorded().thresholds.map(({ figure }) => figure)).not.toContain("checksRate");
+  });
+
+  test("with many series passes with a warning", async () => {
+    const key = (tag: string) =>
+      `SHOW TAG VALUES EXACT CARDINALITY FROM "http_reqs" WITH KEY = "${tag}"`;
+    const influxdb = await fakeInfluxDb({
+      ...answersOf({ series: 30 }),
+      'SHOW TAG KEYS FROM "http_reqs"': [["url"]],
+      [key("url")]: [[20]],
+    });
+    const { result } = await run({ summary }, {}, { influxdb, maxSeries: 29 });
+    expect(result).toEqual(passedResult);
+    expect(recorded().warnings).toEqual([
+      'the run made 30 series in InfluxDB, more than 29: its tag "url" has 20 values',
+    ]);
+  });
+
+  test("whose points are missing fails", async () => {
+    const { failure } = await run({ summary }, { requests: 999 });
+    const reason =
+      "points are missing from InfluxDB: k6 made 1000 requests, 999 are stored, 1 are missing";
+    expect(failure?.message).toBe(`load test failed: ${reason}`);
+    expect(recorded()).toEqual({
+      ...{ id, verdict: "failed", thresholds: [], warnings: [], k6Version: "v1.8.1", reason },
+    });
+  });
+
+  test("whose k6 breaks off fails with the last error of its log", async () => {
+    const log =
+      `time="2026-01-02T03:04:05Z" level=error msg="first"\n` +
+      `time="2026-01-02T03:04:06Z" level=error msg="no \\"default\\" export\\nat line 1"\n` +
+      `time="2026-01-02T03:04:07Z" level=error msg="Couldn't write stats" output=InfluxDBv1\n` +
+      `time="2026-01-02T03:04:08Z" level=warning msg="last"`;
+    const { failure } = await run({ exit: 107, log });
+    expect(failure?.message).toBe(
+      'load test failed: k6 ended with exit code 107: no "default" export',
+    );
+  });
+
+  test("whose k6 breaks off without a word fails with the place of its log", async () => {
+    const { failure } = await run({ exit: 1, summary });
+    expect(failure?.message).toBe(`load test failed: k6 ended with exit code 1: see ${dir}/k6.log`);
+  });
+
+  test("whose k6 is content but leaves no summary fails", async () => {
+    const { failure } = await run({ exit: 0 });
+    expect(failure?.message).toBe(`load test failed: k6 ended with exit code 0: see ${dir}/k6.log`);
+  });
+
+  test("does not start while the gate is shut", async () => {
+    const url = await nowhere();
+    const { failure, said } = await run({ summary }, {}, { target: { url, version: "1" } });
+    expect(failure?.message).toBe(
+      `load test failed: the target did not answer: ` +
+        `${url} gave no good answer for 30 s (ECONNREFUSED)`,
+    );
+    expect(calls()).toEqual([["version"]]);
+    expect(said).toEqual([`run ${id}: failed`]);
+    expect(latestRun("dev")).toMatchObject({ id, verdict: "failed" });
+  });
+
+  test("that is interrupted stops k6 and says so", async () => {
+    const interrupted = new AbortController();
+    const ended = run({ wait: true, summary }, {}, {}, interrupted.signal);
+    await waiting();
+    interrupted.abort();
+    const { failure } = await ended;
+    expect(failure?.message).toBe("load test failed: the run was interrupted");
+    expect(recorded()).toMatchObject({ verdict: "failed", reason: "the run was interrupted" });
+  });
+
+  test("without a dashboard has no address of one", async () => {
+    const { result } = await run({ summary }, {}, { dashboardUrl: undefined });
+    expect(result).toMatchObject({ verdict: "passed" });
+    expect(JSON.stringify(recorded())).not.toContain("dashboardUrl");
+  });
+});
+
+describe("the latest run", () => {
+  const put = (name: string) => {
+    fs.mkdirSync(`runs/${name}`, { recursive: true });
+    fs.writeFileSync(`runs/${name}/summary.json`, JSON.stringify({ id: name }));
+  };
+
+  test("is none where there are no runs", () => {
+    expect(latestRun("dev")).toBeUndefined();
+    put("ci-20260102T030405Z");
+    expect(latestRun("dev")).toBeUndefined();
+  });
+
+  test("is the stack's newest, whatever else is there", () => {
+    for (const name of ["dev-20260102T030405Z", "dev-20260102T030406Z", "dev-20251231T235959Z"]) {
+      put(name);
+    }
+    put("dev-2-20270102T030405Z");
+    put("ci-20270102T030405Z");
+    put("dev-notes");
+    expect(latestRun("dev")).toEqual({ id: "dev-20260102T030406Z" });
+    expect(latestRun("dev-2")).toEqual({ id: "dev-2-20270102T030405Z" });
+  });
+
+  test("is none when it left no summary", () => {
+    fs.mkdirSync("runs/dev-20260102T030405Z", { recursive: true });
+    expect(latestRun("dev")).toBeUndefined();
+  });
+});
+
+describe("a command of the stack", () => {
+  /** Starts a program of `runner/` as the stack does, but in the temporary folder. */
+  async function start(file: string, env: Record<string, string>, stdin = "") {
+    const tsx = pathToFileURL(require.resolve("tsx")).href;
+    const args = ["--import", tsx, path.join(project, file)];
+    const child = spawn(process.execPath, args, { env: { ...process.env, ...env } });
+    child.stdin.end(stdin);
+    const closed = once(child, "close");
+    const [out, error] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    const [code] = await closed;
+    return { code, out, error };
+  }
+
+  const loadTest = async (answers: Record<string, Answer>, logins = credentials) => {
+    vi.useRealTimers();
+    const summary = { http_reqs: { count: 1000, rate: 1000 / 60 } };
+    const request = requestFor({
+      executor: { kind: "local", binary: fakeK6({ summary }) },
+      target: { url: await serve((_, response) => response.end()), version: "1" },
+      influxdb: await fakeInfluxDb(answers),
+    });
+    const env = { LOAD_TEST: JSON.stringify(request) };
+    return start("runner/main.ts", env, JSON.stringify(logins));
+  };
+
+  test("prints the result of a passed run as its only line, and progress beside it", async () => {
+    const { code, out, error } = await loadTest(answersOf());
+    expect(code).toBe(0);
+    expect(out.split("\n")).toHaveLength(2);
+    const { id, verdict, requests } = JSON.parse(out);
+    expect([verdict, requests]).toEqual(["passed", 1000]);
+    expect(id).toMatch(/^dev-\d{8}T\d{6}Z$/);
+    expect(error.trim().split("\n")).toEqual([
+      `run ${id}: gate open, k6 v1.8.1 starts (k6/coupon-issue.ts)`,
+      `run ${id}: passed, p99 456.79 ms, p95 123.46 ms, average 42.13 ms, 16.67/s`,
+    ]);
+    expect(fs.readlinkSync("runs/latest")).toBe(id);
+  });
+
+  test("fails when the run fails, and ends with the reason", async () => {
+    const { code, out, error } = await loadTest(answersOf({ dropped: 7 }));
+    expect([code, out]).toEqual([1, ""]);
+    expect(error.trim().split("\n").at(-1)).toBe(
+      "load test failed: dropped iterations 7 is over the limit of 0",
+    );
+  });
+
+  test("prints no password of its standard input when it fails", async () => {
+    const writer = { username: "k6", password: "wrong-password" };
+    const { code, out, error } = await loadTest(answersOf(), { ...credentials, writer });
+    expect([code, out]).toEqual([1, ""]);
+    expect(error.trim().split("\n").at(-1)).toBe(
+      "load test failed: k6's user cannot write to InfluxDB: authorization failed",
+    );
+    expect(error).not.toMatch(/(wrong|read)-password/);
+  });
+
+  test("waits for a service until it answers well", async () => {
+    let asked = 0;
+    const url = await serve((_, response) => response.writeHead(++asked < 3 ? 503 : 200).end());
+    expect(await start("runner/wait-for.ts", { WAIT_FOR_URL: url })).toEqual({
+      ...{ code: 0, out: "", error: "" },
+    });
+    expect(asked).toBe(3);
+  });
+});
