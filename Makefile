@@ -38,7 +38,7 @@ test: node_modules/.installed ## Check types and format, run every test this mac
 
 node_modules/.installed: package.json package-lock.json
 	@command -v node >/dev/null || { echo 'Node.js is missing: install 20 or later, https://nodejs.org' >&2; exit 1; }
-	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' || \
+	@node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' || \
 		{ echo "Node.js $$(node --version) is too old: install 20 or later, https://nodejs.org" >&2; exit 1; }
 	npm ci --no-audit --no-fund
 	@touch $@
