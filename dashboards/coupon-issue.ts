@@ -24,6 +24,8 @@ interface Chart {
   query: string;
   /** The same figure over all points at once: one point, told in the legend. */
   wholeQuery?: string;
+  /** The shortest time that one point may cover. */
+  interval: string;
   /** Grafana's name of the unit: milliseconds or requests per second. */
   unit: "ms" | "reqps";
   color: string;
@@ -37,6 +39,7 @@ interface Chart {
 export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
   const { uid, dataSourceUid, thresholds, arrivalRate } = args;
   const interval = minInterval(arrivalRate);
+  const rpsInterval = minInterval(arrivalRate, 10);
   const eachPoint = `Each point covers ${interval} or more`;
   const notConnected = "A request that could not connect counts as 0 ms.";
   const dashed = "The dashed line is the rate that k6 offers. ";
@@ -52,6 +55,7 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
       `slowest. ${notConnected}`,
     query: durationPercentile(p, panel),
     wholeQuery: durationPercentile(p, wholeRange),
+    interval,
     unit: "ms",
     color,
     legend: ["lastNotNull", "max"],
@@ -69,6 +73,7 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
         `the slow few. ${eachPoint}. ${notConnected}`,
       query: durationMean(panel),
       wholeQuery: durationMean(wholeRange),
+      interval,
       unit: "ms",
       color: "green",
       legend: ["lastNotNull", "max"],
@@ -78,9 +83,11 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
       name: "RPS",
       description:
         `Requests that ended, answered or failed, per second. ${arrivalRate ? dashed : ""}` +
-        `${eachPoint}; the first and the newest are partly filled, so they read low. ` +
+        `Each point covers ${rpsInterval} or more; the first and the newest are partly filled, so ` +
+        "they read low. " +
         "Mean counts idle time, too.",
       query: requestRate(panel),
+      interval: rpsInterval,
       unit: "reqps",
       color: "yellow",
       legend: ["lastNotNull", "max", "mean"],
@@ -104,7 +111,7 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
     panels: charts.map((chart, index) => ({
       id: index + 1,
       gridPos: { w: 12, h: 10, x: (index % 2) * 12, y: Math.floor(index / 2) * 10 },
-      interval,
+      interval: chart.interval,
       datasource: { type: "influxdb", uid: dataSourceUid },
       ...timeSeries(chart),
     })),
@@ -124,14 +131,16 @@ const quickRanges = [
 const intervalSeconds = { "1s": 1, "2s": 2, "5s": 5, "10s": 10, "15s": 15, "30s": 30, "1m": 60 };
 
 /**
- * The shortest interval that holds 100 requests at `rate` per second, else the longest there is.
+ * The shortest interval that holds so many requests at `rate` per second, else the longest there is;
+ * 10 s without a rate.
  *
- * InfluxDB's percentile is the nearest rank: of n points in order, number floor(n * p / 100 + 0.5).
- * So p99 of up to 50 points is their maximum.
+ * A percentile wants 100: InfluxDB's is the nearest rank, of n points in order number
+ * floor(n * p / 100 + 0.5), so p99 of up to 50 points is their maximum. A rate wants 10, and short
+ * intervals: the first and the last of a run are partly filled.
  */
-export function minInterval(rate?: number): string {
+export function minInterval(rate?: number, requests = 100): string {
   if (!rate) return "10s";
-  const fits = Object.entries(intervalSeconds).find(([, seconds]) => rate * seconds >= 100);
+  const fits = Object.entries(intervalSeconds).find(([, seconds]) => rate * seconds >= requests);
   return fits?.[0] ?? "1m";
 }
 
