@@ -84,10 +84,12 @@ export function parseConfig(values: Values, root: string): StackConfig {
     }
     return Number(value);
   };
-  const duration = (key: string) =>
-    durationSeconds(text(key)) === undefined
-      ? refuse(key, "must be a positive duration in ms, s, m or h, such as 30s, 1m or 1h30m")
-      : text(key);
+  const duration = (key: string, min: string, max: string) => {
+    const seconds = durationSeconds(text(key)) ?? NaN;
+    const inRange = seconds >= durationSeconds(min)! && seconds <= durationSeconds(max)!;
+    const allowed = `must be a duration in ms, s, m or h from ${min} to ${max}, such as 30s or 1h30m`;
+    return inRange ? text(key) : refuse(key, allowed);
+  };
   const image = (key: string) =>
     /^[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?$/.test(text(key)) && /[:@][^/]+$/.test(text(key))
       ? text(key)
@@ -114,8 +116,9 @@ export function parseConfig(values: Values, root: string): StackConfig {
 
   const profile: LoadProfile = {
     rate: integer("rate", 1),
-    timeUnit: duration("timeUnit"),
-    duration: duration("duration"),
+    timeUnit: duration("timeUnit", "1ms", "24h"),
+    // k6 refuses less than a second.
+    duration: duration("duration", "1s", "168h"),
     preAllocatedVUs: integer("preAllocatedVUs", 1),
     maxVUs: integer("maxVUs", 1),
     userIdBase: integer("userIdBase", 1),

@@ -12,6 +12,7 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
+          globalSetup: ["./test/support/prepare-parts.ts"],
           testTimeout: minute,
           hookTimeout: minute,
         },

@@ -22,14 +22,36 @@ export interface K6Count {
   durationMs: number;
 }
 
-/** Reads k6's summary export; `undefined` when k6 ended before it could write one. */
-export function k6Count(dir: string): K6Count | undefined {
+/** A metric of k6's summary export; a threshold is `true` when it is breached. */
+interface K6Metric {
+  count?: number;
+  rate?: number;
+  thresholds?: Record<string, boolean>;
+}
+
+/** The metrics of k6's summary export; `undefined` when k6 ended before it could write one. */
+function k6Metrics(dir: string): Record<string, K6Metric> | undefined {
   const file = path.join(dir, "k6-summary.json");
-  if (!fs.existsSync(file)) return undefined;
-  const { http_reqs, iterations } = JSON.parse(fs.readFileSync(file, "utf8")).metrics;
+  return fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")).metrics : undefined;
+}
+
+/** What k6 counted; `undefined` when it ended early. */
+export function k6Count(dir: string): K6Count | undefined {
+  const metrics = k6Metrics(dir);
+  if (!metrics) return undefined;
+  const { http_reqs, iterations } = metrics;
   // k6's rate is the count over the test's length, which the export does not name otherwise.
-  const { count, rate } = http_reqs?.count ? http_reqs : (iterations ?? { count: 0, rate: 1 });
+  const { count = 0, rate = 1 } = (http_reqs?.count ? http_reqs : iterations) ?? {};
   return { requests: http_reqs?.count ?? 0, durationMs: (count / rate) * 1000 || 0 };
+}
+
+/** The thresholds that k6 itself found breached, such as `checks: rate>=0.99`. */
+export function breachedInK6(dir: string): string[] {
+  return Object.entries(k6Metrics(dir) ?? {}).flatMap(([metric, { thresholds = {} }]) =>
+    Object.entries(thresholds)
+      .filter(([, breached]) => breached)
+      .map(([expression]) => `${metric}: ${expression}`),
+  );
 }
 
 /** The store, and the user that reads it. */
@@ -88,7 +110,11 @@ export async function verify(
   { requests: made, durationMs }: K6Count,
   allowed = 0,
 ): Promise<RunFigures & { startedAt: Date; endedAt: Date }> {
-  let stored = await storedRequests(source, id);
+  let stored = await storedRequests(source, id).catch((error) => {
+    throw new RunFailure(
+      `k6 made ${made} requests, how many are stored is unknown: ${error.message}`,
+    );
+  });
   for (let attempt = 0; stored !== made && attempt < 10; attempt++) {
     await sleep(500);
     stored = await storedRequests(source, id);
@@ -102,8 +128,6 @@ export async function verify(
         : `InfluxDB holds ${stored} requests of this run, but k6 made only ${made}`,
     );
   }
-  if (made === 0) throw new RunFailure("k6 made no request");
-
   const scope = run(id);
   const [mean, p95, p99, failed, checks, dropped, first] = await firstValues(source, [
     durationMean(scope),

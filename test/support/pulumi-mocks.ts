@@ -150,7 +150,7 @@ function readable(value: unknown): unknown {
  */
 export function enterProjectCopy(...folders: string[]): () => void {
   const project = process.cwd();
-  const copy = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
+  const copy = fs.mkdtempSync(path.join(os.tmpdir(), "project-"));
   for (const folder of folders) fs.symlinkSync(path.resolve(folder), path.join(copy, folder));
   process.chdir(copy);
   return () => {

@@ -1,7 +1,7 @@
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import { builtinModules } from "node:module";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { CouponApi } from "../../components/coupon-api";
 import { Dashboards } from "../../components/dashboards";
 import { Grafana } from "../../components/grafana";
@@ -19,6 +19,9 @@ import {
   secret,
   valueOf,
 } from "../support/pulumi-mocks";
+
+// On a busy machine, what takes a second may take ten.
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
 
 const COMMAND = "command:local:Command";
 const CONTAINER = "docker:index/container:Container";

@@ -269,14 +269,17 @@ describe("a share", () => {
 });
 
 describe("a duration", () => {
-  test.each(["timeUnit", "duration"])("%s is positive, with a unit that k6 knows", (key) => {
-    for (const value of ["-1m", "0s", "60", "1d", "1 m", "1M", "soon", ""]) {
+  test.each([
+    ["timeUnit", "1ms", "24h", ["500ms", "30s", "1m", "1h30m", "24h"], ["24h1s"]],
+    ["duration", "1s", "168h", ["1s", "30s", "1m", "1h30m", "168h"], ["500ms", "99999999h"]],
+  ])("%s is one of k6's, from %s to %s", (key, min, max, good, bad) => {
+    for (const value of [...bad, "-1m", "0s", "60", "1d", "1 m", "1M", "soon", ""]) {
       expect(refusal({ [key]: value })).toBe(
         `configuration key "${key}" is "${value}": ` +
-          `must be a positive duration in ms, s, m or h, such as 30s, 1m or 1h30m`,
+          `must be a duration in ms, s, m or h from ${min} to ${max}, such as 30s or 1h30m`,
       );
     }
-    for (const value of ["500ms", "30s", "1m", "1h30m"]) {
+    for (const value of good) {
       expect(parsed({ [key]: value }).profile).toMatchObject({ [key]: value });
     }
   });

@@ -14,6 +14,9 @@ import {
   valueOf,
 } from "../support/pulumi-mocks";
 
+// On a busy machine, what takes a second may take ten.
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
+
 const CONTAINER = "docker:index/container:Container";
 const COMMAND = "command:local:Command";
 const PASSWORD = "random:index/randomPassword:RandomPassword";
