@@ -1,0 +1,60 @@
+/** Grafana's HTTP API, as its pages use it. */
+
+export interface Login {
+  username: string;
+  password: string;
+}
+
+/** A panel of a dashboard, as far as it asks for data. */
+export interface Panel {
+  title: string;
+  datasource: { type: string; uid: string };
+  targets: { refId: string; query: string }[];
+}
+
+export class GrafanaApi {
+  /** @param login without one, the requests are anonymous */
+  constructor(
+    readonly url: string,
+    private readonly login?: Login,
+  ) {}
+
+  /** A GET, or with `body` a POST. */
+  async ask(path: string, body?: unknown): Promise<{ status: number; body: any }> {
+    const headers: Record<string, string> = { "content-type": "application/json" };
+    if (this.login) {
+      const { username, password } = this.login;
+      headers.authorization = `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
+    }
+    const response = await fetch(this.url + path, {
+      method: body ? "POST" : "GET",
+      headers,
+      body: body ? JSON.stringify(body) : undefined,
+    });
+    return { status: response.status, body: await response.json() };
+  }
+
+  async panels(dashboard: string): Promise<Panel[]> {
+    return (await this.ask(`/api/dashboards/uid/${dashboard}`)).body.dashboard.panels;
+  }
+
+  /** The values of one of a panel's series, from one interval to the next. */
+  async draw(
+    { datasource, targets }: Panel,
+    refId: string,
+    range: { from: number; to: number },
+    intervalMs: number,
+  ): Promise<number[]> {
+    const target = targets.find((each) => each.refId === refId);
+    const { status, body } = await this.ask("/api/ds/query", {
+      from: String(range.from),
+      to: String(range.to),
+      // More points than there are intervals, so that Grafana takes the interval as it is.
+      queries: [{ ...target, datasource, intervalMs, maxDataPoints: 100_000 }],
+    });
+    const { error, frames } = body.results?.[refId] ?? {};
+    if (status !== 200 || error) throw new Error(`${status}: ${JSON.stringify(body)}`);
+    const values: (number | null)[] = frames[0]?.data.values[1] ?? [];
+    return values.filter((value) => value !== null);
+  }
+}
