@@ -164,7 +164,8 @@ export function parseConfig(values: Values, root: string): StackConfig {
     owner.set(port, key);
   }
   for (const key of Object.keys(values)) {
-    if (!known.has(key)) refuse(key, `is unknown; the keys are ${[...known].sort().join(", ")}`);
+    if (!known.has(key))
+      refuse(key, `there is no such key; the keys are ${[...known].sort().join(", ")}`);
   }
   return config;
 }

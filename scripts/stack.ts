@@ -116,7 +116,7 @@ async function selectStack(...create: "--create"[]): Promise<string | undefined>
   const saltOf = (text: string) => parse(text)?.encryptionsalt;
   const salt = saltOf(readIfThere(committed)) ?? saltOf(readIfThere(stackFile));
   if (before) fs.writeFileSync(committed, before);
-  const missing = salt && !saltOf(before) ? `encryptionsalt: ${salt}\n` : "";
+  const missing = salt && !saltOf(before) ? `\nencryptionsalt: ${salt}\n` : "";
   fs.writeFileSync(stackFile, before + missing);
   return undefined;
 }
@@ -192,7 +192,7 @@ function conclude(exitCode: number, previousRun?: string) {
   console.log("");
   if (newest) console.log(table(newest) + "\n");
   if (newest?.dashboardUrl) console.log(`dashboard  ${newest.dashboardUrl}`);
-  console.log(`login      make password${stack === "dev" ? "" : ` STACK=${stack}`}`);
+  if (newest) console.log(`login      make password${stack === "dev" ? "" : ` STACK=${stack}`}`);
   if (exitCode !== 0) {
     throw new Failure(
       ran && newest.reason
@@ -201,7 +201,9 @@ function conclude(exitCode: number, previousRun?: string) {
     );
   }
   console.log(
-    ran ? `report     ${runsFolder}/${newest.id}/report.html` : "nothing changed, no test was run",
+    ran
+      ? `report     ${runsFolder}/${newest.id}/report.html`
+      : "no test was due: nothing that it depends on has changed",
   );
 }
 

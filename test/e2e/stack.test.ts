@@ -87,7 +87,11 @@ describe("a stack", () => {
 
     it.each<[string, Settings, RegExp]>([
       ["a value that is not allowed", { rate: 0 }, /key "rate" is "0": must be .* 1 or more/],
-      ["a key that there is not", { rates: 1 }, /key "rates" is "1": is unknown; the keys are /],
+      [
+        "a key that there is not",
+        { rates: 1 },
+        /key "rates" is "1": there is no such key; the keys are /,
+      ],
       ["a script that is not there", { script: "k6/no.ts" }, /key "script" is "k6\/no.ts": must/],
       ["a target without an address", { target: "external" }, /key "baseUrl" is "": must be a URL/],
     ])("%s", (_, settings, why) => refused(settings, why));
@@ -182,7 +186,7 @@ describe("a stack", () => {
     it("when it is brought up again", async () => {
       const up = await clone.make("up");
       succeeds(up);
-      expect(up.lastLine).toBe("nothing changed, no test was run");
+      expect(up.lastLine).toBe("no test was due: nothing that it depends on has changed");
       expect(up.stdout).toMatch(/^ *\d+ unchanged$/m);
       expect(clone.runs()).toEqual([first.id]);
     });

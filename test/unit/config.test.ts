@@ -68,7 +68,7 @@ describe("Pulumi.yaml", () => {
 
   test("declares exactly the keys that are read", () => {
     expect(refusal({ unheardOf: "1" })).toBe(
-      `configuration key "unheardOf" is "1": is unknown; the keys are ${[...keys].sort().join(", ")}`,
+      `configuration key "unheardOf" is "1": there is no such key; the keys are ${[...keys].sort().join(", ")}`,
     );
   });
 
