@@ -149,7 +149,8 @@ function k6Config(
   addr: string,
   hosts?: Record<string, string>,
 ): string {
-  const { scenarios: _, ...options } = k6Options(profile, thresholds);
+  // Not for all scripts: a scenario of ours, and no bodies, which somebody's checks may read.
+  const { scenarios: _, discardResponseBodies: __, ...options } = k6Options(profile, thresholds);
   const store = { addr, db: influxdb.database, username, password };
   return JSON.stringify({ ...options, hosts, collectors: { influxdb: store } });
 }
