@@ -1,6 +1,6 @@
 # A load-test stack as code. `make help` lists what can be done.
 .DEFAULT_GOAL := help
-.PHONY: help up preview load destroy rehearse password test
+.PHONY: help up preview load destroy rehearse password test bench
 
 STACK ?= dev
 
@@ -35,6 +35,9 @@ password: node_modules/.installed ## Show Grafana's login
 test: node_modules/.installed ## Check types and format, run every test this machine can run
 	@npm run --silent check
 	@npx vitest run
+
+bench: node_modules/.installed ## Measure against the guide's script, tags, queries and containers (20 minutes)
+	@node --import tsx bench/bench.ts $(settings)
 
 node_modules/.installed: package.json package-lock.json
 	@command -v node >/dev/null || { echo 'Node.js is missing: install 20 or later, https://nodejs.org' >&2; exit 1; }

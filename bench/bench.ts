@@ -1,0 +1,258 @@
+/**
+ * `make bench`: this project against the guide it comes from, side by side in one run. Prints the
+ * tables and writes docs/benchmarks.md; `QUICK=1` only shows that it works.
+ *
+ * Usage: bench.ts [QUICK=1]
+ */
+import { execFile } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { promisify } from "node:util";
+import { prepareParts } from "../runner/parts";
+import { columns } from "../runner/report";
+import { measureCardinality } from "./cardinality";
+import { type Bench, NotMeasured, number } from "./machine";
+import { measurePanels } from "./panels";
+import { sampleK6, type Samples } from "./points";
+import { measureRates } from "./rates";
+import { measureStartup } from "./startup";
+
+/** A part's figures, or why there are none. */
+type Part<Figures> = Figures | { missing: string };
+
+interface Section {
+  title: string;
+  text: string;
+  /** Markdown, the first row its header. */
+  table?: string[][];
+}
+
+/** Something that was aimed at. `met` is absent where it could not be measured. */
+interface Goal {
+  goal: string;
+  result: string;
+  met?: boolean;
+  /** The chapter of tried.md that says what limits it. */
+  chapter: string;
+}
+
+async function measure(bench: Bench) {
+  const samples = await sampleK6(bench);
+  const part = async <Figures>(
+    work: (bench: Bench, samples: Record<"guide" | "ours", Samples>) => Promise<Figures>,
+  ): Promise<Part<Figures>> => {
+    try {
+      return await work(bench, samples);
+    } catch (error) {
+      if (bench.signal.aborted || !(error instanceof NotMeasured)) throw error;
+      return { missing: error.message };
+    }
+  };
+  return {
+    samples,
+    rates: await part(measureRates),
+    cardinality: await part(measureCardinality),
+    panels: await part(measurePanels),
+    startup: await part(measureStartup),
+  };
+}
+
+type Results = Awaited<ReturnType<typeof measure>>;
+
+function sections({ samples, rates, cardinality, panels, startup }: Results): Section[] {
+  const section = <Figures extends object>(
+    title: string,
+    part: Part<Figures>,
+    show: (figures: Figures) => Omit<Section, "title">,
+  ): Section =>
+    "missing" in part
+      ? { title, text: `Not measured: ${part.missing}.` }
+      : { title, ...show(part as Figures) };
+  return [
+    section("Requests a second that k6 reaches", rates, ({ offered, table }) => ({
+      text:
+        `Offered: ${offered}. k6, InfluxDB and the target (which answers every request at once) ` +
+        "share the machine's cores. Share is of the guide's script without output. Requests lost: " +
+        "made, by k6's own count, but not stored, over all rounds. Coincided: of requests that end " +
+        "in the same nanosecond with the same tags InfluxDB keeps one; that few are to be expected.",
+      table,
+    })),
+    section("Series and disk", cardinality, ({ table }) => ({
+      text:
+        `A request is ${samples.guide.size} points with the guide's tags and ` +
+        `${samples.ours.size} with ours: the lines that k6 writes in a short run, written again with ` +
+        "other users and times. Bytes are what the database takes once InfluxDB has compacted it.",
+      table,
+    })),
+    section("Time of a panel's query", panels, ({ requests, table }) => ({
+      text:
+        `Over ${number(requests)} stored requests of 1,000 distinct users in 1,000 seconds, one ` +
+        "warm-up and then each query in turn. At 1 s Grafana fills a panel of some 900 pixels.",
+      table,
+    })),
+    section("From a command to the first request", startup, ({ images, table }) => ({
+      text:
+        `Images, the same for both: ${images}. Cold: images are there, but no container and no ` +
+        "volume. docker-compose is the guide's file, then its manual steps without the human: the " +
+        "database made in InfluxDB's console, and k6 started on this machine. Its Grafana has " +
+        "neither data source nor dashboard then; that of `make up` has both, and passwords, and " +
+        "k6 has waited until all of it works. Warm: the stack runs, and another test is started.",
+      table,
+    })),
+  ];
+}
+
+function goals({ rates, panels, startup }: Results): Goal[] {
+  const goal = <Figures extends object>(
+    text: string,
+    chapter: string,
+    part: Part<Figures>,
+    judge: (figures: Figures) => { result: string; met: boolean },
+  ): Goal =>
+    "missing" in part
+      ? { goal: text, chapter, result: `not measured: ${part.missing}` }
+      : { goal: text, chapter, ...judge(part as Figures) };
+  return [
+    goal("k6 reaches 0.9 of its rate without output", "rate", rates, (figures) => ({
+      result:
+        `${figures.share.toFixed(2)} of the guide's script without output, ` +
+        `${figures.shareOfOwn.toFixed(2)} of ours without; the guide: ` +
+        figures.guideShare.toFixed(2),
+      met: figures.share >= 0.9,
+    })),
+    goal("no point lost", "lost", rates, ({ lost, coincided }) => ({
+      result:
+        `${number(lost.ours)} lost, ${number(coincided.ours)} coincided; ` +
+        `the guide: ${number(lost.guide)} lost, ${number(coincided.guide)} coincided`,
+      met: lost.ours === 0,
+    })),
+    goal("panel queries 10 times faster than the guide's", "panels", panels, (figures) => ({
+      result:
+        `${figures.together.toFixed(1)} times for all together, ` +
+        `${figures.least.toFixed(1)} for the one that gains least`,
+      met: figures.least >= 10,
+    })),
+    goal(
+      "`make up` to the first request within 1.5 times docker-compose",
+      "startup",
+      startup,
+      ({ cold, warm }) => ({
+        result: `${cold.toFixed(2)} times cold, ${warm.toFixed(2)} times warm`,
+        met: cold <= 1.5,
+      }),
+    ),
+  ];
+}
+
+const inWords = ({ met }: Goal) => (met === undefined ? "not measured" : met ? "met" : "not met");
+
+/** What was measured on, without a name of it. */
+async function machine(bench: Bench): Promise<string[]> {
+  const version = async (command: string, ...args: string[]) => {
+    const { stdout } = await promisify(execFile)(command, args).catch(() => ({ stdout: "" }));
+    return /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? "none";
+  };
+  const [cpu] = os.cpus();
+  return [
+    `${os.cpus().length} cores (${cpu.model.trim()}), ${Math.round(os.totalmem() / 2 ** 30)} GB, ` +
+      `${os.type()} ${os.release().split("-")[0]}`,
+    `k6 ${await version(bench.k6, "version")}, InfluxDB ${await version(bench.influxd, "version")}, ` +
+      `Node.js ${process.versions.node}, Docker ` +
+      `${await version("docker", "version", "--format", "{{.Server.Version}}")}, ` +
+      `docker-compose ${await version("docker-compose", "version", "--short")}, ` +
+      `Pulumi ${await version("pulumi", "version")}`,
+  ];
+}
+
+async function document(bench: Bench, results: Results, minutes: number): Promise<string> {
+  const markdown = (rows: string[][]) =>
+    [rows[0], rows[0].map(() => "---"), ...rows.slice(1)]
+      .map((row) => `| ${row.join(" | ")} |`)
+      .join("\n");
+  const chapters = triedChapters();
+  const aimed = goals(results);
+  return [
+    "# Benchmarks",
+    "`make bench` wrote this file: this project against the guide that it comes from, side by side " +
+      "in one run. The guide's script, compose file and queries are in `bench/`, unchanged but for " +
+      "load, addresses and what kept them from starting. Figures are medians of " +
+      `${bench.rounds} rounds, which take turns, with the least and the most.`,
+    [
+      ...(await machine(bench)),
+      `${new Date().toISOString().slice(0, 10)}, ${Math.round(minutes)} minutes`,
+    ]
+      .map((line) => `- ${line}`)
+      .join("\n"),
+    "## Goals",
+    markdown([
+      ["goal", "result", ""],
+      ...aimed.map((goal) => [goal.goal, goal.result, inWords(goal)]),
+    ]),
+    ...aimed.flatMap(({ met, chapter }) => (met === false ? (chapters.get(chapter) ?? []) : [])),
+    ...sections(results).flatMap(({ title, text, table }) => [
+      `## ${title}`,
+      text,
+      ...(table ? [markdown(table)] : []),
+    ]),
+  ].join("\n\n");
+}
+
+/** tried.md: what limits a goal and what was tried, a chapter each under the goal's short name. */
+function triedChapters(): Map<string, string> {
+  const text = fs.readFileSync(path.join(__dirname, "tried.md"), "utf8");
+  return new Map(
+    text
+      .split(/^## /m)
+      .slice(1)
+      .map((chapter) => {
+        const [name, ...lines] = chapter.split("\n");
+        return [name.trim(), lines.join("\n").trim()];
+      }),
+  );
+}
+
+/** As the project has its files formatted: with the project's own formatter. */
+async function writeDocument(text: string) {
+  const file = "docs/benchmarks.md";
+  fs.writeFileSync(file, text + "\n");
+  await promisify(execFile)("node_modules/.bin/prettier", ["--write", file]);
+}
+
+async function main(settings: string[]) {
+  const interrupted = new AbortController();
+  for (const event of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(event, () => interrupted.abort());
+  }
+  const say = (line: string) => console.error(line);
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-bench-"));
+  try {
+    const unknown = settings.find((setting) => setting !== "QUICK=1");
+    if (unknown) throw new NotMeasured(`${unknown} is unknown; the one setting is QUICK=1`);
+    const quick = settings.includes("QUICK=1");
+    const { k6, influxd } = await prepareParts(say);
+    const { signal } = interrupted;
+    const bench: Bench = { rounds: quick ? 1 : 5, quick, k6, influxd, folder, say, signal };
+    const started = Date.now();
+    const results = await measure(bench);
+    for (const { title, text, table } of sections(results)) {
+      console.log(`\n${title}\n\n${table ? columns(table) : text}`);
+    }
+    console.log("");
+    console.log(columns(goals(results).map((goal) => [goal.goal, goal.result, inWords(goal)])));
+    if (quick) return;
+    await writeDocument(await document(bench, results, (Date.now() - started) / 60_000));
+    console.log("\nwritten: docs/benchmarks.md");
+  } catch (error) {
+    const { message } = error as Error;
+    const known = interrupted.signal.aborted || error instanceof NotMeasured;
+    console.error(
+      known ? `make bench: ${interrupted.signal.aborted ? "interrupted" : message}` : error,
+    );
+    process.exitCode = 1;
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+void main(process.argv.slice(2));
