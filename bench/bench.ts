@@ -70,12 +70,14 @@ function sections({ samples, rates, cardinality, panels, startup }: Results): Se
       ? { title, text: `Not measured: ${part.missing}.` }
       : { title, ...show(part as Figures) };
   return [
-    section("Requests a second that k6 reaches", rates, ({ offered, table }) => ({
+    section("Requests a second that k6 reaches", rates, ({ offered, table, withinRounds }) => ({
       text:
         `Offered: ${offered}. k6, InfluxDB and the target (which answers every request at once) ` +
         "share the machine's cores. Share is of the guide's script without output. Requests lost: " +
         "made, by k6's own count, but not stored, over all rounds. Coincided: of requests that end " +
-        "in the same nanosecond with the same tags InfluxDB keeps one; that few are to be expected.",
+        "in the same nanosecond with the same tags InfluxDB keeps one; that few are to be expected. Within a " +
+        `round the share was ${withinRounds.oursAlone} for our script without output, which shows ` +
+        `the noise, ${withinRounds.guide} for the guide's output and ${withinRounds.ours} for ours.`,
       table,
     })),
     section("Series and disk", cardinality, ({ table }) => ({

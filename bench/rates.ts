@@ -19,6 +19,8 @@ export interface Rates {
   share: number;
   shareOfOwn: number;
   guideShare: number;
+  /** The noise: least and most share within a round, of scripts without output and of ours. */
+  withinRounds: Record<"oursAlone" | "guide" | "ours", string>;
   /**
    * Requests made but not stored, over all rounds: `lost`, and those that ended in the same
    * nanosecond as another, of which InfluxDB keeps one.
@@ -60,6 +62,10 @@ export async function measureRates(bench: Bench): Promise<Rates> {
   }
 
   const rate = (arm: Arm) => median(runs[arm].map(({ perSecond }) => perSecond));
+  const withinRounds = (arm: Arm) => {
+    const shares = runs[arm].map((run, round) => run.perSecond / runs.guideAlone[round].perSecond);
+    return `${Math.min(...shares).toFixed(2)} to ${Math.max(...shares).toFixed(2)}`;
+  };
   const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);
   const lost = (arm: Arm) => sum(runs[arm].filter(hasLost).map(({ missing }) => missing));
   const coincided = (arm: Arm) => sum(runs[arm].map(({ missing }) => missing)) - lost(arm);
@@ -84,6 +90,11 @@ export async function measureRates(bench: Bench): Promise<Rates> {
     share: rate("ours") / rate("guideAlone"),
     shareOfOwn: rate("ours") / rate("oursAlone"),
     guideShare: rate("guide") / rate("guideAlone"),
+    withinRounds: {
+      oursAlone: withinRounds("oursAlone"),
+      guide: withinRounds("guide"),
+      ours: withinRounds("ours"),
+    },
     lost: { guide: lost("guide"), ours: lost("ours") },
     coincided: { guide: coincided("guide"), ours: coincided("ours") },
   };
