@@ -142,20 +142,20 @@ function log(dir: string): string {
 /** Whether InfluxDB refused any of k6's writes. */
 const writesFailed = (dir: string) => log(dir).includes(`level=error msg="Couldn't write stats`);
 
-/** The last error k6 logged, without its complaints about single writes. */
+/** The last error k6 logged that says why it failed: its first line, or all if that announces more. */
 function lastError(dir: string): string {
   // Go's quoting has escapes that JSON has not, such as \x1b: these stay as they are.
   const asJson = (quoted: string) =>
     quoted.replace(/\\(.)/g, (escape, kind) => (/[bfnrtu"\\]/.test(kind) ? escape : `\\${escape}`));
   const errors = [...log(dir).matchAll(/level=error msg="((?:[^"\\]|\\.)*)"/g)]
     .map(([, message]) => JSON.parse(`"${asJson(message)}"`) as string)
-    .filter((message) => !message.startsWith("Couldn't write stats"));
-  return (
-    errors
-      .at(-1)
-      ?.trim()
-      .replace(/\s*\n\s*/g, " ") ?? `see ${dir}/k6.log`
-  );
+    .filter((message) => !/^(Couldn't write stats|thresholds on metrics)/.test(message));
+  const lines = errors
+    .at(-1)
+    ?.trim()
+    .split(/\s*\n\s*/);
+  if (!lines) return `see ${dir}/k6.log`;
+  return lines[0].endsWith(":") ? lines.join(" ") : lines[0];
 }
 
 const atTimeRange = (url: string, from: Date, to: Date) =>

@@ -12,7 +12,7 @@ async function main([stack, ...settings]: string[]) {
   try {
     const config = parseConfig(readSettings(stack, settings), process.cwd());
     if (config.target.kind === "sample") await requireFreePort("couponApiPort", config.target.port);
-    await rehearse(stack, config, interrupted.signal);
+    await rehearse(config, interrupted.signal);
   } catch (error) {
     const known = error instanceof RunFailure || error instanceof ConfigError;
     const line = interrupted.signal.aborted ? "interrupted" : (error as Error).message;

@@ -877,7 +877,11 @@ const thresholds = {
 };
 /** k6's configuration file, but for the store. */
 const options = () => {
-  const { scenarios: _, ...rest } = k6Options(defaultProfile, defaultThresholds);
+  const {
+    scenarios: _,
+    discardResponseBodies: __,
+    ...rest
+  } = k6Options(defaultProfile, defaultThresholds);
   return { ...rest, thresholds };
 };
 const environment = [
@@ -1359,7 +1363,15 @@ describe("a run", () => {
       `time="2026-01-02T03:04:08Z" level=warning msg="last"`;
     const { failure } = await run({ exit: 107, log });
     expect(failure?.message).toBe(
-      'load test failed: k6 ended with exit code 107: no "default" export at line 1',
+      'load test failed: k6 ended with exit code 107: no "default" export',
+    );
+  });
+
+  test("whose k6 breaks off with a list of errors fails with all of it", async () => {
+    const log = `time="2026-01-02T03:04:05Z" level=error msg="Problems with the options:\\n\\t- a\\n\\t- b"`;
+    const { failure } = await run({ exit: 104, log });
+    expect(failure?.message).toBe(
+      "load test failed: k6 ended with exit code 104: Problems with the options: - a - b",
     );
   });
 
