@@ -36,7 +36,7 @@ test: node_modules/.installed ## Check types and format, run every test this mac
 	@npm run --silent check
 	@npx vitest run
 
-bench: node_modules/.installed ## Measure against the guide's script, tags, queries and containers (20 minutes)
+bench: node_modules/.installed ## Measure against the guide's script, tags, queries and containers
 	@node --import tsx bench/bench.ts $(settings)
 
 node_modules/.installed: package.json package-lock.json

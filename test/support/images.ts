@@ -317,7 +317,7 @@ async function build(standIn: StandIn, base: { name: string; id: string }): Prom
   const written = standIn.written ?? {};
   const dockerfile = [
     `FROM ${base.name}`,
-    "COPY root/ /",
+    "COPY tree/ /",
     ...Object.entries(standIn.env ?? {}).map(([name, value]) => `ENV ${name}=${value}`),
     `RUN ${["ldconfig", ...standIn.setup].join(" && ")}`,
     unindented(standIn.runs),
@@ -333,7 +333,7 @@ async function build(standIn: StandIn, base: { name: string; id: string }): Prom
   const context = await mkdtemp(join(tmpdir(), `${PREFIX}-`));
   try {
     const place = async (path: string) => {
-      const target = join(context, "root", path);
+      const target = join(context, "tree", path);
       await mkdir(dirname(target), { recursive: true });
       return target;
     };
@@ -349,7 +349,7 @@ async function build(standIn: StandIn, base: { name: string; id: string }): Prom
     }
     await writeFile(join(context, "Dockerfile"), dockerfile);
     const unread = ["map", "ts", "tsx", "scss"].map(
-      (kind) => `--exclude=./root/usr/share/grafana/public/*.${kind}`,
+      (kind) => `--exclude=./tree/usr/share/grafana/public/*.${kind}`,
     );
     await pipe(
       ["tar", "-ch", "--mode=u=rwX,go=rX", ...unread, "-C", context, "."],
