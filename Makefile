@@ -1,6 +1,6 @@
 # A load-test stack as code. `make help` lists what can be done.
 .DEFAULT_GOAL := help
-.PHONY: help up preview load destroy rehearse password test bench
+.PHONY: help up preview load destroy rehearse compare password test bench
 
 STACK ?= dev
 
@@ -28,6 +28,9 @@ destroy: node_modules/.installed ## Remove everything that `make up` made, excep
 
 rehearse: node_modules/.installed ## Run the same test without Docker and Pulumi: all parts as local processes
 	@node --import tsx scripts/rehearse.ts $(call quote,$(STACK)) $(settings)
+
+compare: node_modules/.installed ## Show two runs side by side: make compare A=<id> B=<id>
+	$(stack)
 
 password: node_modules/.installed ## Show Grafana's login
 	$(stack)

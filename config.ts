@@ -7,10 +7,19 @@
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { durationSeconds, type LoadProfile, type Thresholds } from "./k6/profile";
+import {
+  durationSeconds,
+  type LoadProfile,
+  type MaxRegression,
+  parseMaxRegression,
+  type Thresholds,
+} from "./k6/profile";
 import { portIsFree, publishedBy } from "./runner/ports";
 
 export const project = "coupon-load-test";
+
+/** Keys whose values only `pulumi config set --secret` may set. Pulumi takes no default for secrets. */
+export const secretKeys = ["alertWebhookUrl", "alertSlackUrl"];
 
 /** One environment, checked. Ports are on 127.0.0.1; images are references by tag or digest. */
 export interface StackConfig {
@@ -21,13 +30,18 @@ export interface StackConfig {
   script: string;
   profile: LoadProfile;
   thresholds: Thresholds;
+  /** The run to compare with; empty: the last that passed with the same scenario and profile. */
+  baseline: string;
+  maxRegression: MaxRegression[];
   /** More series than this in a run are warned of. */
   maxSeries: number;
   /** Changing it runs the test again. */
   runId: string;
   executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
-  influxdb: { image: string; port: number; retention: string };
-  grafana: { image: string; port: number };
+  influxdb: { image: string; port: number; retention: string; historyRetention: string };
+  grafana: { image: string; port: number; smtpHost: string };
+  /** Who is told of alerts. */
+  contacts: ({ kind: "webhook" | "slack"; url: string } | { kind: "email"; addresses: string[] })[];
 }
 
 /** A refused value. Pulumi prints errors with this mark without a stack trace. */
@@ -129,9 +143,56 @@ export function parseConfig(values: Values, root: string): StackConfig {
     refuse("maxVUs", `must be at least preAllocatedVUs, which is ${profile.preAllocatedVUs}`);
   }
 
-  const retention = text("retention");
-  if (!/^[1-9]\d*[hdw]$/.test(retention)) {
-    refuse("retention", "must be a whole number of hours, days or weeks, such as 12h, 30d or 4w");
+  const hours = (retention: string) =>
+    Number(retention.slice(0, -1)) * ({ h: 1, d: 24, w: 168 }[retention.slice(-1)] ?? NaN);
+  const retentionOf = (key: string) =>
+    /^[1-9]\d*[hdw]$/.test(text(key))
+      ? text(key)
+      : refuse(key, "must be a whole number of hours, days or weeks, such as 12h, 30d or 4w");
+  const retention = retentionOf("retention");
+  const historyRetention = retentionOf("historyRetention");
+  if (hours(historyRetention) < hours(retention)) {
+    refuse("historyRetention", `must be at least retention, which is ${retention}`);
+  }
+
+  const baseline = text("baseline");
+  if (!/^[\w.-]*$/.test(baseline)) {
+    refuse("baseline", "must be empty or a run's id, such as dev-20261124T093000Z");
+  }
+  const maxRegression =
+    parseMaxRegression(text("maxRegression")) ??
+    refuse(
+      "maxRegression",
+      "must be empty or percentages of p95, p99, avg or rps, each once, such as p95 10%, rps 5%",
+    );
+
+  const contacts: StackConfig["contacts"] = [];
+  for (const kind of ["webhook", "slack"] as const) {
+    const key = kind === "webhook" ? "alertWebhookUrl" : "alertSlackUrl";
+    const url = text(key);
+    if (!url) continue;
+    if (!/^https?:\/\/\S+$/.test(url) || !URL.canParse(url)) {
+      // The value is a secret, so it is not shown.
+      throw new ConfigError(`configuration key "${key}": must be a URL with http:// or https://`);
+    }
+    contacts.push({ kind, url });
+  }
+  const addresses = text("alertEmail")
+    .split(",")
+    .map((each) => each.trim());
+  const smtpHost = text("smtpHost");
+  if (smtpHost && !/^[\w.-]+:\d+$/.test(smtpHost)) {
+    refuse(
+      "smtpHost",
+      "must be empty or a mail server's host and port, such as mail.example.com:25",
+    );
+  }
+  if (text("alertEmail")) {
+    if (!addresses.every((each) => /^[^\s@]+@[^\s@]+$/.test(each))) {
+      refuse("alertEmail", "must be empty or e-mail addresses, separated by commas");
+    }
+    if (!smtpHost) refuse("smtpHost", "must name a mail server, since alertEmail is set");
+    contacts.push({ kind: "email", addresses });
   }
 
   const k6Image = image("k6Image");
@@ -147,14 +208,22 @@ export function parseConfig(values: Values, root: string): StackConfig {
       checksRate: share("checksRateLimit"),
       droppedIterations: integer("droppedIterationsLimit", 0),
     },
+    baseline,
+    maxRegression,
     maxSeries: integer("maxSeries", 1),
     runId: text("runId"),
     executor:
       oneOf("executor", "docker", "local") === "docker"
         ? { kind: "docker", image: k6Image }
         : { kind: "local", binary: k6Binary },
-    influxdb: { image: image("influxdbImage"), port: port("influxdbPort"), retention },
-    grafana: { image: image("grafanaImage"), port: port("grafanaPort") },
+    influxdb: {
+      image: image("influxdbImage"),
+      port: port("influxdbPort"),
+      retention,
+      historyRetention,
+    },
+    grafana: { image: image("grafanaImage"), port: port("grafanaPort"), smtpHost },
+    contacts,
   };
 
   const owner = new Map<number, string>();

@@ -13,7 +13,8 @@ export = async () => {
   const stack = pulumi.getStack();
   const config = parseConfig(projectValues(pulumi.runtime.allConfig()), process.cwd());
   await requireFreePorts(config, stack);
-  const { profile, thresholds, script, executor, runId, maxSeries } = config;
+  const { profile, thresholds, script, executor, runId, maxSeries, baseline, maxRegression } =
+    config;
 
   const network = stackNetwork(containerName(stack, "network"));
   const named = (service: string) => ({ containerName: containerName(stack, service), network });
@@ -26,7 +27,9 @@ export = async () => {
   const dashboards = new Dashboards("dashboards", {
     grafana,
     influxdb,
+    stack,
     thresholds,
+    contacts: config.contacts,
     arrivalRate: script === ownScript ? arrivalRate(profile) : undefined,
   });
   const target =
@@ -43,6 +46,8 @@ export = async () => {
     script,
     profile,
     thresholds,
+    baseline,
+    maxRegression,
     maxSeries,
     executor,
     network,

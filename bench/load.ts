@@ -87,6 +87,8 @@ export async function runOurs(
     scriptHash: "",
     profile: profile(load),
     thresholds: defaultThresholds,
+    baseline: "",
+    maxRegression: [],
     maxSeries: 1000,
     executor: { kind: "local", binary: bench.k6 },
     target: { url: targetUrl, version: "" },

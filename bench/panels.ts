@@ -4,7 +4,7 @@ import {
   durationPercentile,
   requestCount,
   requestRate,
-  type Scope,
+  type Intervals,
 } from "../dashboards/queries";
 import { query } from "../runner/influxdb";
 import { compactAtOnce, settled } from "./cardinality";
@@ -29,11 +29,11 @@ export interface Panels {
 }
 
 /** The guide's queries, as it has them. */
-const guidePanel = (select: string, measurement: string, { where, every }: Required<Scope>) =>
+const guidePanel = (select: string, measurement: string, { where, every }: Intervals) =>
   `SELECT ${select} FROM "${measurement}" WHERE ${where} ` +
   `GROUP BY time(${every.interval}) fill(null)`;
 
-export const panels: Record<string, Record<Side, (scope: Required<Scope>) => string>> = {
+export const panels: Record<string, Record<Side, (scope: Intervals) => string>> = {
   p99: {
     guide: (scope) => guidePanel(`percentile("value", 99)`, "http_req_duration", scope),
     ours: (scope) => durationPercentile(99, scope),

@@ -1,20 +1,25 @@
-/** What Grafana shows: the data source, the folder and the dashboard. */
+/** What Grafana shows and watches: the data source, the folder, two dashboards, alert rules. */
 import * as pulumi from "@pulumi/pulumi";
 import * as grafana from "@pulumiverse/grafana";
 import { couponIssueDashboard } from "../dashboards/coupon-issue";
+import { runsDashboard, runsUid } from "../dashboards/runs";
 import type { Thresholds } from "../k6/profile";
+import { type AlertContact, Alerts } from "./alerts";
 import type { Grafana } from "./grafana";
 import type { InfluxDb } from "./influxdb";
 
 export interface DashboardsArgs {
+  stack: string;
   grafana: Grafana;
   influxdb: InfluxDb;
   thresholds: Thresholds;
   /** Iterations a second that the profile asks for, if the script follows it. */
   arrivalRate?: number;
+  /** Who is told of alerts. */
+  contacts: AlertContact[];
 }
 
-/** The data source and the dashboard, under fixed uids that links can rely on. */
+/** The data source, the dashboards and the alert rules, under fixed uids that links can rely on. */
 export class Dashboards extends pulumi.ComponentResource {
   /** Opens the dashboard on its default time range. */
   readonly url: string;
@@ -23,6 +28,7 @@ export class Dashboards extends pulumi.ComponentResource {
     super("coupon-load-test:index:Dashboards", name, {}, opts);
     const { influxdb } = args;
     const uid = "coupon-issue";
+    const { stack, thresholds, arrivalRate, contacts } = args;
     // Known before Grafana runs: it redirects from the bare uid to the page.
     this.url = `${args.grafana.url}/d/${uid}`;
     // Grafana's objects go with its container: destroy must not ask a Grafana that has stopped.
@@ -53,21 +59,30 @@ export class Dashboards extends pulumi.ComponentResource {
       { uid: "load-tests", title: "Load tests" },
       inGrafana,
     );
-    new grafana.oss.Dashboard(
-      `${name}-coupon-issue`,
+    const dashboard = (uid: string, model: (dataSourceUid: string) => object) =>
+      new grafana.oss.Dashboard(
+        `${name}-${uid}`,
+        {
+          folder: folder.uid,
+          overwrite: true,
+          configJson: dataSource.uid.apply((source) => JSON.stringify(model(source))),
+        },
+        inGrafana,
+      );
+    const { retention } = influxdb;
+    dashboard(uid, (dataSourceUid) =>
+      couponIssueDashboard({ uid, dataSourceUid, thresholds, retention, arrivalRate }),
+    );
+    dashboard(runsUid, (dataSourceUid) =>
+      runsDashboard({ uid: runsUid, runUid: uid, dataSourceUid, thresholds }),
+    );
+    new Alerts(
+      `${name}-alerts`,
       {
-        folder: folder.uid,
-        overwrite: true,
-        configJson: dataSource.uid.apply((dataSourceUid) =>
-          JSON.stringify(
-            couponIssueDashboard({
-              uid,
-              dataSourceUid,
-              thresholds: args.thresholds,
-              arrivalRate: args.arrivalRate,
-            }),
-          ),
-        ),
+        ...{ stack, thresholds, contacts },
+        dataSourceUid: dataSource.uid,
+        folderUid: folder.uid,
+        dashboardUrl: this.url,
       },
       inGrafana,
     );

@@ -12,6 +12,8 @@ export interface GrafanaArgs {
   network: docker.Network;
   /** On 127.0.0.1. */
   port: number;
+  /** `host:port` of the mail server for alerts; without one, Grafana sends no mail. */
+  smtpHost: string;
 }
 
 /** A Grafana that only its generated administrator can enter. */
@@ -55,6 +57,7 @@ export class Grafana extends pulumi.ComponentResource {
           "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false",
           "GF_NEWS_NEWS_FEED_ENABLED=false",
           "GF_SECURITY_DISABLE_GRAVATAR=true",
+          ...(args.smtpHost ? ["GF_SMTP_ENABLED=true", `GF_SMTP_HOST=${args.smtpHost}`] : []),
         ],
         port: { internal: 3000, external: args.port },
         data: "/var/lib/grafana",

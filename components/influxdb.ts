@@ -3,7 +3,14 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { influxDbSettings } from "../runner/influxdb";
-import { InfluxDbAdmin, InfluxDbDatabase, InfluxDbUser } from "./influxdb-schema";
+import { durationRollup, history } from "../dashboards/queries";
+import {
+  InfluxDbAdmin,
+  InfluxDbContinuousQuery,
+  InfluxDbDatabase,
+  InfluxDbRetentionPolicy,
+  InfluxDbUser,
+} from "./influxdb-schema";
 import { Service } from "./service";
 
 /** A generated user. */
@@ -28,6 +35,8 @@ export interface InfluxDbArgs {
   database: string;
   /** How long its points are kept, such as `30d`. */
   retention: string;
+  /** How long rollups and the ledger of runs are kept. */
+  historyRetention: string;
 }
 
 /**
@@ -42,12 +51,15 @@ export class InfluxDb extends pulumi.ComponentResource {
   readonly database: string;
   readonly writer: Login;
   readonly reader: Login;
+  /** How long raw points are kept. */
+  readonly retention: string;
 
   constructor(name: string, args: InfluxDbArgs, opts?: pulumi.ComponentResourceOptions) {
     super("coupon-load-test:index:InfluxDb", name, {}, opts);
     const parent = this;
     this.url = `http://127.0.0.1:${args.port}`;
     this.database = args.database;
+    this.retention = args.retention;
 
     const { container } = new Service(
       name,
@@ -80,13 +92,24 @@ export class InfluxDb extends pulumi.ComponentResource {
       { ...admin, database: args.database, retention: args.retention },
       { parent, dependsOn: ready, deletedWith: container },
     );
+    // After the database, and gone with it: dropping one takes all that is in it along.
+    const inDatabase = { parent, dependsOn: database, deletedWith: container };
+    const policy = new InfluxDbRetentionPolicy(
+      `${name}-history`,
+      { ...admin, name: history, database: args.database, retention: args.historyRetention },
+      inDatabase,
+    );
+    new InfluxDbContinuousQuery(
+      `${name}-rollup`,
+      { ...admin, database: args.database, ...durationRollup(args.database) },
+      { ...inDatabase, dependsOn: policy },
+    );
     const user = (username: string, privilege: "READ" | "WRITE"): Login => {
       const password = generatedPassword(`${name}-${username}-password`, parent);
       new InfluxDbUser(
         `${name}-${username}`,
         { ...admin, username, password, database: args.database, privilege },
-        // After the database: dropping one takes its users' privileges along.
-        { parent, dependsOn: database, deletedWith: container },
+        inDatabase,
       );
       return { username, password };
     };

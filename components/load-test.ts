@@ -2,7 +2,7 @@
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { LoadProfile, Thresholds } from "../k6/profile";
+import type { LoadProfile, MaxRegression, Thresholds } from "../k6/profile";
 import { scriptHash } from "../runner/script";
 import type { RunRequest, RunResult } from "../runner/types";
 import type { InfluxDb } from "./influxdb";
@@ -13,6 +13,9 @@ export interface LoadTestArgs {
   script: string;
   profile: LoadProfile;
   thresholds: Thresholds;
+  /** See `RunRequest`. */
+  baseline: string;
+  maxRegression: MaxRegression[];
   maxSeries: number;
   executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
   network: docker.Network;

@@ -2,8 +2,22 @@
  * The dashboard of the load test, as Grafana's classic JSON model: three latencies and the request
  * rate. docs/decisions.md says why these are plain objects and not calls of Grafana's SDK.
  */
-import type { Thresholds } from "../k6/profile";
-import { durationMean, durationPercentile, panel, requestRate, wholeRange } from "./queries";
+import { ruleOf, type Thresholds } from "../k6/profile";
+import {
+  durationMean,
+  durationPercentile,
+  ledgerColumns,
+  panel,
+  panelOfHistory,
+  requestRate,
+  rolledMean,
+  rolledPercentile,
+  rolledRequestRate,
+  tagValues,
+  wholeRange,
+} from "./queries";
+
+import { runsUid } from "./runs";
 
 export interface CouponIssueDashboardArgs {
   /** Uid of the dashboard; its path is `/d/<uid>`. */
@@ -11,6 +25,8 @@ export interface CouponIssueDashboardArgs {
   /** Uid of the InfluxDB data source that k6's points are in. */
   dataSourceUid: string;
   thresholds: Thresholds;
+  /** How long raw points are kept, such as `30d`; after that, panels are drawn from rollups. */
+  retention: string;
   /** Iterations per second that the profile asks for; each sends one request. */
   arrivalRate?: number;
 }
@@ -22,13 +38,14 @@ interface Chart {
   name: string;
   description: string;
   query: string;
-  /** The same figure over all points at once: one point, told in the legend. */
+  /** The same figure over all points of a run at once: one point, told in the legend. */
   wholeQuery?: string;
+  /** The figure from rollups, where raw points are no more. */
+  rolledQuery: string;
   /** The shortest time that one point may cover. */
   interval: string;
   /** Grafana's name of the unit: milliseconds or requests per second. */
   unit: "ms" | "reqps";
-  color: string;
   /** What the legend tells of the points; no mean of percentiles, which is no percentile. */
   legend: ("lastNotNull" | "max" | "mean")[];
   /** A line across the panel: a limit, red above it, or a target, dashed. */
@@ -37,45 +54,49 @@ interface Chart {
 
 /** The dashboard, ready for `JSON.stringify`. */
 export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
-  const { uid, dataSourceUid, thresholds, arrivalRate } = args;
+  const { uid, dataSourceUid, thresholds, retention, arrivalRate } = args;
+  const raw = panel(retention);
+  const whole = wholeRange(retention);
+  const old = panelOfHistory(retention);
   const interval = minInterval(arrivalRate);
   const rpsInterval = minInterval(arrivalRate, 10);
   const eachPoint = `Each point covers ${interval} or more`;
   const notConnected = "A request that could not connect counts as 0 ms.";
   const dashed = "The dashed line is the rate that k6 offers. ";
 
-  const percentile = (p: number, limitMs: number, color: string): Chart => ({
+  const percentile = (p: 95 | 99, limitMs: number): Chart => ({
     title: `HTTP Request Duration (p${p})`,
     name: `p${p}`,
     description:
       `${p} of 100 requests took this long or less, from sending to the last byte received. ` +
       `The limit, ${limitMs} ms, is for all requests of a run together, which the legend's ` +
-      `second row gives for the time range. ${eachPoint}: InfluxDB ` +
+      `row "whole" gives for the time range. ${eachPoint}: InfluxDB ` +
       `takes the nearest rank, which among ${50 / (100 - p)} requests or fewer is just the ` +
-      `slowest. ${notConnected}`,
-    query: durationPercentile(p, panel),
-    wholeQuery: durationPercentile(p, wholeRange),
+      `slowest. ${notConnected} Older than ${retention}, not exact: each point is the highest ` +
+      `p${p} of any 10 s in its interval, at or above the interval's own.`,
+    query: durationPercentile(p, raw),
+    wholeQuery: durationPercentile(p, whole),
+    rolledQuery: rolledPercentile(p, old),
     interval,
     unit: "ms",
-    color,
     legend: ["lastNotNull", "max"],
     line: { kind: "limit", at: limitMs },
   });
 
   const charts: Chart[] = [
-    percentile(99, thresholds.p99Ms, "purple"),
-    percentile(95, thresholds.p95Ms, "blue"),
+    percentile(99, ruleOf("p99Ms", thresholds).limit),
+    percentile(95, ruleOf("p95Ms", thresholds).limit),
     {
       title: "HTTP Request Duration (avg)",
       name: "avg",
       description:
         "Mean time of a request, from sending to the last byte received. No limit: a mean hides " +
         `the slow few. ${eachPoint}. ${notConnected}`,
-      query: durationMean(panel),
-      wholeQuery: durationMean(wholeRange),
+      query: durationMean(raw),
+      wholeQuery: durationMean(whole),
+      rolledQuery: rolledMean(old),
       interval,
       unit: "ms",
-      color: "green",
       legend: ["lastNotNull", "max"],
     },
     {
@@ -86,10 +107,10 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
         `Each point covers ${rpsInterval} or more; the first and the newest are partly filled, so ` +
         "they read low. " +
         "Mean counts idle time, too.",
-      query: requestRate(panel),
+      query: requestRate(raw),
+      rolledQuery: rolledRequestRate(old),
       interval: rpsInterval,
       unit: "reqps",
-      color: "yellow",
       legend: ["lastNotNull", "max", "mean"],
       ...(arrivalRate && { line: { kind: "target", at: arrivalRate } }),
     },
@@ -108,6 +129,9 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
     refresh: "5s",
     time: { from: "now-5m", to: "now" },
     timepicker: { quick_ranges: quickRanges },
+    templating: { list: [runVariable(dataSourceUid), routeVariable(dataSourceUid)] },
+    annotations: { list: [runAnnotation(dataSourceUid)] },
+    links: [runsLink],
     panels: charts.map((chart, index) => ({
       id: index + 1,
       gridPos: { w: 12, h: 10, x: (index % 2) * 12, y: Math.floor(index / 2) * 10 },
@@ -117,6 +141,59 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
     })),
   };
 }
+
+/** A choice of several values of a tag, all of them at first. */
+const tagVariable = (dataSourceUid: string, tag: string, label: string, query: string) => ({
+  name: tag,
+  label,
+  type: "query",
+  datasource: { type: "influxdb", uid: dataSourceUid },
+  query,
+  definition: query,
+  // Asked again whenever the time range is, so that a run that has just begun can be chosen.
+  refresh: 2,
+  multi: true,
+  includeAll: true,
+  // All also takes what comes later, and points without the tag.
+  allValue: ".*",
+  current: { text: ["All"], value: ["$__all"] },
+});
+
+/** Which runs are drawn, each as a line of its own. Ids end with the time: the newest comes first. */
+const runVariable = (dataSourceUid: string) => ({
+  ...tagVariable(dataSourceUid, "testid", "Run", tagValues("testid")),
+  sort: 2,
+});
+
+/** Which routes are taken together. */
+const routeVariable = (dataSourceUid: string) => ({
+  ...tagVariable(
+    dataSourceUid,
+    "name",
+    "Route",
+    tagValues("name", `"testid" =~ /^\${testid:regex}$/`),
+  ),
+  sort: 1,
+});
+
+/** From start to end of each run of the ledger: what it was, and how it ended. */
+const runAnnotation = (dataSourceUid: string) => ({
+  name: "Runs",
+  datasource: { type: "influxdb", uid: dataSourceUid },
+  enable: true,
+  iconColor: "light-blue",
+  query: ledgerColumns("testid", "outcome", "endedAtMs", "stack", "commit", "verdict"),
+  textColumn: "outcome",
+  tagsColumn: "testid,stack,commit,verdict",
+  timeEndColumn: "endedAtMs",
+});
+
+const runsLink = {
+  title: "All runs",
+  type: "link",
+  url: `/d/${runsUid}`,
+  icon: "dashboard",
+};
 
 /** Choices for watching a test (minutes) and for looking back at one (hours and days). */
 const quickRanges = [
@@ -145,25 +222,31 @@ export function minInterval(rate?: number, requests = 100): string {
 }
 
 function timeSeries(chart: Chart) {
-  const { title, name, description, query, wholeQuery, unit, color, legend, line } = chart;
+  const { title, name, description, query, wholeQuery, rolledQuery } = chart;
+  const { unit, legend, line } = chart;
   const whole = `${name} of the whole range`;
   const target = (refId: string, text: string, alias: string) => ({
     refId,
     rawQuery: true,
     query: text,
     resultFormat: "time_series",
-    alias,
+    alias: `${alias}, $tag_testid`,
   });
   return {
     type: "timeseries",
     title,
     description,
-    targets: [target("A", query, name), ...(wholeQuery ? [target("B", wholeQuery, whole)] : [])],
+    targets: [
+      target("A", query, name),
+      ...(wholeQuery ? [target("B", wholeQuery, whole)] : []),
+      target("C", rolledQuery, `${name} from 10 s rollups`),
+    ],
     fieldConfig: {
       defaults: {
         unit,
         min: 0,
-        color: { mode: "fixed", fixedColor: color },
+        // Of several runs, each has a colour of its own.
+        color: { mode: "palette-classic" },
         thresholds: {
           mode: "absolute",
           steps: [
@@ -186,7 +269,7 @@ function timeSeries(chart: Chart) {
       overrides: wholeQuery
         ? [
             {
-              matcher: { id: "byName", options: whole },
+              matcher: { id: "byFrameRefID", options: "B" },
               properties: [
                 { id: "custom.drawStyle", value: "points" },
                 { id: "color", value: { mode: "fixed", fixedColor: "text" } },

@@ -1,6 +1,7 @@
 /**
  * The load profile and the thresholds: one typed source for k6's options, the panels' threshold
- * lines and the verdict. Nothing here belongs to Node, k6 or Pulumi, so all three can import it.
+ * lines, Grafana's alert rules and the verdict. Nothing here belongs to Node, k6 or Pulumi, so all
+ * three can import it.
  */
 
 /** How much load, and on what. Durations are k6's: `500ms`, `30s`, `1m`, `1h30m`. */
@@ -59,22 +60,31 @@ export const defaultThresholds: Thresholds = {
 /** The route, as k6's `name` tag: a URL there would make one series per user. */
 export const route = "POST /coupons/{userId}/issue-async";
 
-/** The figures a verdict compares. `checksRate` is absent for a script without checks. */
-export interface Figures {
-  /** Requests sent. */
-  requests: number;
-  p95Ms: number;
-  p99Ms: number;
-  failedRate: number;
-  checksRate?: number;
-  droppedIterations: number;
-}
+/** What a figure is called and counted in, in the order in which figures are shown. */
+export const figures = {
+  p99Ms: { label: "p99", unit: "ms" },
+  p95Ms: { label: "p95", unit: "ms" },
+  avgMs: { label: "average", unit: "ms" },
+  rps: { label: "RPS", unit: "rps" },
+  failedRate: { label: "failed requests", unit: "share" },
+  checksRate: { label: "passed checks", unit: "share" },
+  droppedIterations: { label: "dropped iterations", unit: "count" },
+  requests: { label: "requests", unit: "count" },
+} as const;
+
+export type Figure = keyof typeof figures;
+
+/** Milliseconds, a share from 0 to 1, a whole number, or requests a second. */
+export type Unit = (typeof figures)[Figure]["unit"];
+
+/** The figures of a run. `checksRate` is absent for a script without checks. */
+export type Figures = Record<Exclude<Figure, "checksRate">, number> & { checksRate?: number };
 
 /** One rule: what is compared, with which limit, and the same rule in k6's words. */
 export interface Rule {
-  figure: keyof Figures;
+  figure: Figure;
   label: string;
-  unit: "ms" | "share" | "count";
+  unit: Unit;
   comparison: "<=" | ">=";
   limit: number;
   /** k6's metric and threshold expression. */
@@ -85,17 +95,14 @@ export interface Rule {
 /** Every rule of a run. k6 passes a threshold whose metric got no sample, hence `requests`. */
 export function rules(thresholds: Thresholds): Rule[] {
   const rule = (
-    figure: keyof Figures,
-    label: string,
-    unit: Rule["unit"],
+    figure: Figure,
     metric: string,
     statistic: string,
     comparison: Rule["comparison"],
     limit: number,
   ): Rule => ({
     figure,
-    label,
-    unit,
+    ...figures[figure],
     comparison,
     limit,
     metric,
@@ -103,21 +110,47 @@ export function rules(thresholds: Thresholds): Rule[] {
   });
   const { p95Ms, p99Ms, failedRate, checksRate, droppedIterations } = thresholds;
   return [
-    rule("p95Ms", "p95", "ms", "http_req_duration", "p(95)", "<=", p95Ms),
-    rule("p99Ms", "p99", "ms", "http_req_duration", "p(99)", "<=", p99Ms),
-    rule("failedRate", "failed requests", "share", "http_req_failed", "rate", "<=", failedRate),
-    rule("checksRate", "passed checks", "share", "checks", "rate", ">=", checksRate),
-    rule(
-      "droppedIterations",
-      "dropped iterations",
-      "count",
-      "dropped_iterations",
-      "count",
-      "<=",
-      droppedIterations,
-    ),
-    rule("requests", "requests", "count", "http_reqs", "count", ">=", 1),
+    rule("p95Ms", "http_req_duration", "p(95)", "<=", p95Ms),
+    rule("p99Ms", "http_req_duration", "p(99)", "<=", p99Ms),
+    rule("failedRate", "http_req_failed", "rate", "<=", failedRate),
+    rule("checksRate", "checks", "rate", ">=", checksRate),
+    rule("droppedIterations", "dropped_iterations", "count", "<=", droppedIterations),
+    rule("requests", "http_reqs", "count", ">=", 1),
   ];
+}
+
+/** The rule of one figure. @throws Error if it has none */
+export function ruleOf(figure: Figure, thresholds: Thresholds): Rule {
+  const rule = rules(thresholds).find((each) => each.figure === figure);
+  if (!rule) throw new Error(`there is no rule of ${figure}`);
+  return rule;
+}
+
+/** How much worse than its baseline a figure may be, in percent of the baseline. */
+export interface MaxRegression {
+  figure: Figure;
+  percent: number;
+}
+
+const comparable: Record<string, Figure> = {
+  p95: "p95Ms",
+  p99: "p99Ms",
+  avg: "avgMs",
+  rps: "rps",
+};
+
+/** Reads `p95 10%, rps 5%`; `undefined` when it is not of this form or names a figure twice. */
+export function parseMaxRegression(text: string): MaxRegression[] | undefined {
+  if (text.trim() === "") return [];
+  const parts = text.split(",").map((part) => /^\s*(\w+)\s+(\d+(?:\.\d+)?)\s*%\s*$/.exec(part));
+  const named = parts.map((part) => (part && Object.hasOwn(comparable, part[1]) ? part[1] : ""));
+  if (named.includes("") || new Set(named).size < named.length) return undefined;
+  return parts.map((part) => ({ figure: comparable[part![1]], percent: Number(part![2]) }));
+}
+
+/** The worst value of a figure that `percent` allows: above the baseline, for RPS below it. */
+export function regressionLimit({ figure, percent }: MaxRegression, baseline: number): number {
+  return baseline * (1 + ((figure === "rps" ? -1 : 1) * percent) / 100);
 }
 
 const unitSeconds: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600 };

@@ -4,7 +4,7 @@ import {
   durationPercentile,
   requestRate,
   run,
-  type Scope,
+  type Intervals,
 } from "../dashboards/queries";
 import { query } from "./influxdb";
 import { columns } from "./report";
@@ -23,7 +23,7 @@ export async function charts(source: Source, summary: Summary): Promise<string> 
   const ms = seconds * 1000;
   // Intervals count from the run's start, and a last one that is not full is left out.
   const end = from + Math.max(1, Math.floor((to - from) / ms)) * ms;
-  const scope: Required<Scope> = {
+  const scope: Intervals = {
     where: `${run(id).where} AND time >= ${from}ms AND time < ${end}ms`,
     every: { interval: `${seconds}s, ${from % ms}ms`, ms: `${ms}` },
   };

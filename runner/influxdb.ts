@@ -88,7 +88,13 @@ export async function query(
   return answer.results.map((result: { series?: Series[] }) => result.series ?? []);
 }
 
-/** Writes points in line protocol. */
-export async function write(connection: Connection, database: string, lines: string) {
-  await send(connection, `/write?db=${encodeURIComponent(database)}`, lines);
+/** Writes points in line protocol, into the database's default retention policy or a named one. */
+export async function write(
+  connection: Connection,
+  database: string,
+  lines: string,
+  retentionPolicy = "",
+) {
+  const into = new URLSearchParams({ db: database, rp: retentionPolicy });
+  await send(connection, `/write?${into}`, lines);
 }

@@ -6,7 +6,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { waitForAnswer } from "./gate";
 import { influxDbSettings } from "./influxdb";
 import { portIsFree } from "./ports";
-import { ensureAdmin, ensureDatabase, ensureUser, type Admin } from "./schema";
+import { durationRollup, history } from "../dashboards/queries";
+import {
+  type Admin,
+  ensureAdmin,
+  ensureContinuousQuery,
+  ensureDatabase,
+  ensureRetentionPolicy,
+  ensureUser,
+} from "./schema";
 import { type Credentials, RunFailure } from "./types";
 
 /** A running server. */
@@ -89,7 +97,7 @@ export async function startInfluxDb(
   return answering(server, `${url}/ping`, log, signal);
 }
 
-/** Makes the administrator, the database and the two users that every stack has. */
+/** Makes what every stack has: administrator, database, history with its rollup, two users. */
 export async function setUpInfluxDb(
   admin: Admin,
   database: string,
@@ -97,6 +105,8 @@ export async function setUpInfluxDb(
 ) {
   await ensureAdmin(admin);
   await ensureDatabase(admin, { database, retention: "30d" });
+  await ensureRetentionPolicy(admin, { name: history, database, retention: "730d" });
+  await ensureContinuousQuery(admin, { database, ...durationRollup(database) });
   await ensureUser(admin, { ...writer, database, privilege: "WRITE" });
   await ensureUser(admin, { ...reader, database, privilege: "READ" });
 }

@@ -48,6 +48,8 @@ export async function rehearse(config: StackConfig, signal: AbortSignal) {
       scriptHash: scriptHash(config.script),
       profile: config.profile,
       thresholds: config.thresholds,
+      baseline: config.baseline,
+      maxRegression: config.maxRegression,
       maxSeries: config.maxSeries,
       executor: { kind: "local", binary: parts.k6 },
       target: { url: await startTarget(config, parts, folder, running, signal), version: "" },

@@ -1,24 +1,24 @@
 /** A run's result in words and numbers, each figure printed the same way everywhere. */
-import type { Rule } from "../k6/profile";
-import type { JudgedRule, RunFigures, Summary } from "./types";
+import { type Figure, type Figures, figures as allFigures, type Unit } from "../k6/profile";
+import { change, type LedgerRun } from "./ledger";
+import type { JudgedRegression, JudgedRule, Summary } from "./types";
+
+const figureNames = Object.keys(allFigures) as Figure[];
+
+const digits: Record<Unit, number> = { ms: 2, rps: 2, share: 4, count: 0 };
 
 /** Rounds to the digits that are printed, so that every place shows the same number. */
-export function rounded(figures: RunFigures): RunFigures {
-  const to = (digits: number, value: number) => Number(value.toFixed(digits));
-  const { checksRate } = figures;
-  return {
-    requests: figures.requests,
-    rps: to(2, figures.rps),
-    avgMs: to(2, figures.avgMs),
-    p95Ms: to(2, figures.p95Ms),
-    p99Ms: to(2, figures.p99Ms),
-    failedRate: to(4, figures.failedRate),
-    ...(checksRate === undefined ? {} : { checksRate: to(4, checksRate) }),
-    droppedIterations: figures.droppedIterations,
-  };
+export function rounded<Some extends Partial<Figures>>(figures: Some): Some {
+  const known = figureNames.filter((name) => figures[name] !== undefined);
+  return Object.fromEntries(
+    known.map((name) => {
+      const value = Number(figures[name]);
+      return [name, Number(value.toFixed(digits[allFigures[name].unit]))];
+    }),
+  ) as Some;
 }
 
-const format = (unit: Rule["unit"] | "rps", value: number) =>
+const format = (unit: Unit, value: number) =>
   ({
     ms: `${value} ms`,
     share: `${Number((value * 100).toFixed(2))} %`,
@@ -26,32 +26,92 @@ const format = (unit: Rule["unit"] | "rps", value: number) =>
     rps: `${value}/s`,
   })[unit];
 
+const formatRounded = (figure: Figure, value: number) =>
+  format(allFigures[figure].unit, rounded<Partial<Figures>>({ [figure]: value })[figure] ?? value);
+
 /** The line that says why a rule failed. */
 export function breach({ label, unit, value, comparison, limit }: JudgedRule): string {
   const side = comparison === "<=" ? "over" : "under";
   return `${label} ${format(unit, value)} is ${side} the limit of ${format(unit, limit)}`;
 }
 
-/** The rows of the verdict table: figure, value, limit, and whether it holds. */
+/** The line that says what got worse than `maxRegression` allows. */
+export function regression(judged: JudgedRegression, baselineId: string): string {
+  const { figure, label, percent, value, baseline, limit } = judged;
+  const shown = (amount: number) => formatRounded(figure, amount);
+  return (
+    `${label} ${shown(value)} is more than ${percent} % worse than the baseline's ` +
+    `${shown(baseline)} (run ${baselineId}): the limit is ${shown(limit)}`
+  );
+}
+
+/** The difference between two values of a figure, such as `+4.2 %`; shares in percentage points. */
+function difference(figure: Figure, value?: number, baseline?: number): string {
+  if (value === undefined || baseline === undefined) return "";
+  const signed = (amount: number, unit: string) =>
+    `${amount < 0 ? "-" : "+"}${Number(Math.abs(amount).toFixed(2))}${unit}`;
+  if (allFigures[figure].unit === "share") return signed((value - baseline) * 100, " points");
+  const relative = change(value, baseline);
+  return relative === undefined ? signed(value - baseline, "") : signed(relative * 100, " %");
+}
+
+/** The rows of the verdict table: figure, value, limit, whether it holds, and the baseline. */
 function rows(summary: Summary): string[][] {
-  const row = (label: string, value: string, figure?: keyof RunFigures) => {
+  const { baseline } = summary;
+  const valueOf = (figure: Figure) =>
+    (summary as Partial<Figures>)[figure] ??
+    summary.thresholds.find((each) => each.figure === figure)?.value;
+  const row = (figure: Figure, value: number) => {
     const rule = summary.thresholds.find((each) => each.figure === figure);
     const limit = rule ? `${rule.comparison} ${format(rule.unit, rule.limit)}` : "";
-    return [label, value, limit, rule ? (rule.passed ? "ok" : "FAILED") : ""];
+    const before = baseline?.figures[figure];
+    const compared = [
+      before === undefined ? "" : formatRounded(figure, before),
+      difference(figure, value, before),
+    ];
+    const { label, unit } = allFigures[figure];
+    const holds = rule ? (rule.passed ? "ok" : "FAILED") : "";
+    return [label, format(unit, value), limit, holds, ...(baseline ? compared : [])];
   };
-  const { avgMs = 0, rps = 0 } = summary;
   return [
-    ["figure", "value", "limit", ""],
-    ...summary.thresholds
-      .filter(({ figure }) => figure === "p99Ms" || figure === "p95Ms")
-      .map(({ figure, label, unit, value }) => row(label, format(unit, value), figure))
-      .reverse(),
-    row("average", format("ms", avgMs)),
-    row("RPS", format("rps", rps)),
-    ...summary.thresholds
-      .filter(({ figure }) => figure !== "p99Ms" && figure !== "p95Ms")
-      .map(({ figure, label, unit, value }) => row(label, format(unit, value), figure)),
+    ["figure", "value", "limit", "", ...(baseline ? ["baseline", "difference"] : [])],
+    ...figureNames.flatMap((figure) => {
+      const value = valueOf(figure);
+      return value === undefined ? [] : [row(figure, value)];
+    }),
   ];
+}
+
+/** What the run was compared with, in a line. */
+const comparedWith = ({ baseline }: Summary) =>
+  baseline
+    ? `baseline: run ${baseline.id}`
+    : "no baseline: no run of this scenario and profile has passed before";
+
+/** Two runs side by side, and how far B is from A. */
+export function comparison(a: LedgerRun, b: LedgerRun): string[][] {
+  const shown = (figure: Figure, value?: number) =>
+    value === undefined ? "" : format(allFigures[figure].unit, value);
+  const [figuresOfA, figuresOfB] = [rounded(a.figures), rounded(b.figures)];
+  return [
+    ["figure", `A: ${a.id}`, `B: ${b.id}`, "difference"],
+    ["verdict", a.verdict, b.verdict, ""],
+    ...figureNames.map((figure) => {
+      const [before, after] = [figuresOfA[figure], figuresOfB[figure]];
+      return [
+        allFigures[figure].label,
+        shown(figure, before),
+        shown(figure, after),
+        difference(figure, after, before),
+      ];
+    }),
+  ];
+}
+
+/** Rows as a Markdown table, the first of them its head. */
+export function markdownTable([header, ...body]: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  return [line(header), line(header.map(() => "---")), ...body.map(line)].join("\n");
 }
 
 /** Rows as aligned columns. */
@@ -74,9 +134,9 @@ export function headline(summary: Summary): string {
 /** The verdict as a table for the terminal. */
 export function table(summary: Summary): string {
   const title = `run ${summary.id}: ${summary.verdict}`;
-  if (summary.requests === undefined) return title;
   const warnings = summary.warnings.map((warning) => `\n\nwarning: ${warning}`).join("");
-  return `${title}\n\n${columns(rows(summary))}${warnings}`;
+  if (summary.requests === undefined) return title + warnings;
+  return `${title}\n\n${columns(rows(summary))}\n\n${comparedWith(summary)}${warnings}`;
 }
 
 /** The verdict as Markdown, for a pull request. */
@@ -84,11 +144,10 @@ export function markdown(summary: Summary): string {
   const lines = [`### Load test ${summary.verdict}: \`${summary.id}\``, ""];
   if (summary.reason) lines.push(`**${summary.reason}**`, "");
   if (summary.requests !== undefined) {
-    const [header, ...body] = rows(summary).map((row) => `| ${row.join(" | ")} |`);
-    lines.push(header, "| --- | ---: | --- | --- |", ...body, "");
-    for (const warning of summary.warnings) lines.push(`Warning: ${warning}`, "");
+    lines.push(markdownTable(rows(summary)), "", comparedWith(summary), "");
     lines.push(`${summary.startedAt} to ${summary.endedAt}, k6 ${summary.k6Version}`, "");
   }
+  for (const warning of summary.warnings) lines.push(`Warning: ${warning}`, "");
   if (summary.dashboardUrl) lines.push(`[Dashboard of this run](${summary.dashboardUrl})`, "");
   return lines.join("\n");
 }

@@ -2,9 +2,12 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { rules } from "../k6/profile";
+import { heartbeat } from "../dashboards/queries";
 import { gate } from "./gate";
+import { write } from "./influxdb";
 import { executorFor } from "./k6";
-import { breach, headline, markdown, rounded } from "./report";
+import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
+import { breach, headline, markdown, regression, rounded } from "./report";
 import {
   type Credentials,
   RunFailure,
@@ -58,15 +61,23 @@ export async function runLoadTest(
   const dir = path.join(runsFolder, id);
   fs.mkdirSync(dir, { recursive: true });
 
-  const summary: Summary = { id, verdict: "failed", thresholds: [], warnings: [] };
+  const summary: Summary = {
+    ...{ id, verdict: "failed", thresholds: [], regressions: [], warnings: [] },
+  };
+  /** What the ledger will have; the start is that of the first request once it is known. */
+  const entry: Pick<NewEntry, "startedAt" | "endedAt" | "figures" | "baseline"> = {
+    startedAt: started,
+    endedAt: started,
+  };
   try {
     const executor = executorFor(request, credentials);
     const [k6Version] = await Promise.all([executor.version(), gate(request, credentials, signal)]);
     summary.k6Version = k6Version;
+    const source = { influxdb: request.influxdb, reader: credentials.reader };
+    entry.baseline = await findBaseline(source, request);
     say(`run ${id}: gate open, k6 ${k6Version} starts (${request.script})`);
 
-    const source = { influxdb: request.influxdb, reader: credentials.reader };
-    const stopProgress = reportProgress(source, id, say);
+    const stopProgress = reportProgress(source, credentials, id, say);
     const exitCode = await executor.run(id, dir, signal).finally(stopProgress);
     if (signal.aborted) throw new RunFailure("the run was interrupted");
 
@@ -77,11 +88,12 @@ export async function runLoadTest(
     if (count.requests === 0) throw new RunFailure(`k6 made no request: ${lastError(dir)}`);
     const allowed = writesFailed(dir) ? 0 : coincidences(count);
     const { startedAt, endedAt, ...figures } = await verify(source, id, count, allowed);
+    Object.assign(entry, { startedAt, endedAt, figures });
     const { checksRate: _, ...shown } = rounded(figures);
     Object.assign(summary, shown, {
       startedAt: startedAt.toISOString(),
       endedAt: endedAt.toISOString(),
-      dashboardUrl: request.dashboardUrl && atTimeRange(request.dashboardUrl, startedAt, endedAt),
+      dashboardUrl: request.dashboardUrl && atRun(request.dashboardUrl, id, startedAt, endedAt),
     });
 
     if (figures.requests < count.requests) {
@@ -104,26 +116,66 @@ export async function runLoadTest(
       // Ours hold, so it is one of the script's, or a percentile at its limit: k6 interpolates.
       breaches.push(`k6 found a threshold breached: ${breachedInK6(dir).join(", ")}`);
     }
+    const { baseline } = entry;
+    if (baseline) {
+      summary.baseline = { id: baseline.id, figures: rounded(baseline.figures) };
+      summary.regressions = judgeRegressions(request.maxRegression, figures, baseline);
+      const { scenario, profile } = identity(request);
+      if (baseline.scenario !== scenario || baseline.profile !== profile) {
+        summary.warnings.push(`the baseline ${baseline.id} ran another scenario or profile`);
+      }
+    }
+    const worse = summary.regressions.filter(({ passed }) => !passed);
+    breaches.push(...worse.map((each) => regression(each, baseline!.id)));
     if (breaches.length > 0) throw new RunFailure(breaches.join("; "));
     summary.verdict = "passed";
-    const { thresholds: __, warnings: ___, k6Version: ____, ...result } = summary;
-    return result as RunResult;
+    return result(summary);
   } catch (error) {
     const { message } = error as Error;
     summary.reason = signal.aborted ? "the run was interrupted" : message;
     throw new RunFailure(`load test failed: ${summary.reason}`);
   } finally {
+    if (!entry.figures) entry.endedAt = new Date();
+    const { verdict, reason: outcome = verdict, k6Version } = summary;
+    const { writer } = credentials;
+    await recordInLedger(request, writer, { ...entry, id, verdict, outcome, k6Version }).catch(
+      ({ message }) =>
+        summary.warnings.push(
+          `the run is not in the ledger, nor marked on the dashboard: ${message}`,
+        ),
+    );
     record(dir, summary);
     say(headline(summary));
   }
 }
 
-/** Says every five seconds how far the run is; gives the function that stops it. */
-function reportProgress(source: Source, id: string, say: (line: string) => void) {
+/** What of a summary of a passed run is the stack's output. */
+function result({ thresholds: _, regressions: __, baseline: ___, ...rest }: Summary): RunResult {
+  const { warnings: ____, k6Version: _____, ...passed } = rest;
+  return passed as RunResult;
+}
+
+/**
+ * Says every five seconds how far the run is, to people and, as a heartbeat, to Grafana's alert rule
+ * for a run without data; gives the function that stops it.
+ */
+function reportProgress(
+  source: Source,
+  { writer }: Credentials,
+  id: string,
+  say: (line: string) => void,
+) {
+  const { url, database } = source.influxdb;
   const started = Date.now();
+  let before = 0;
   const timer = setInterval(async () => {
     const seconds = Math.round((Date.now() - started) / 1000);
     const now = await progress(source, id).catch(() => undefined);
+    const stored = now?.requests ?? before;
+    const beat = write({ url, ...writer }, database, `${heartbeat} stored=${stored - before}`);
+    before = stored;
+    // What cannot be written now cannot be alerted of either; the verdict will tell.
+    await beat.catch(() => undefined);
     if (!now) return say(`${seconds} s: no request stored yet`);
     say(
       `${seconds} s: ${now.requests} requests, p95 ${now.p95Ms.toFixed(1)} ms, ` +
@@ -158,8 +210,8 @@ function lastError(dir: string): string {
   return lines[0].endsWith(":") ? lines.join(" ") : lines[0];
 }
 
-const atTimeRange = (url: string, from: Date, to: Date) =>
-  `${url}?from=${from.getTime()}&to=${to.getTime()}`;
+const atRun = (url: string, id: string, from: Date, to: Date) =>
+  `${url}?from=${from.getTime()}&to=${to.getTime()}&var-testid=${id}`;
 
 function record(dir: string, summary: Summary) {
   fs.writeFileSync(path.join(dir, "summary.json"), JSON.stringify(summary, null, 2) + "\n");

@@ -18,6 +18,21 @@ export interface Database {
   retention: string;
 }
 
+/** A retention policy that is not the database's default. */
+export interface RetentionPolicy extends Database {
+  name: string;
+}
+
+/** A query that InfluxDB runs by itself. */
+export interface ContinuousQuery {
+  name: string;
+  database: string;
+  /** Such as `EVERY 10s FOR 30s`. */
+  resample: string;
+  /** `SELECT ... INTO ... GROUP BY time(...)` */
+  select: string;
+}
+
 export interface User {
   username: string;
   password: string;
@@ -89,6 +104,56 @@ export async function retentionOf(admin: Admin, database: string): Promise<strin
   const [[{ columns, values }]] = await query(asAdmin(admin), show);
   const policy = values.find((row) => row[columns.indexOf("default")]);
   return String(policy?.[columns.indexOf("duration")]);
+}
+
+/** Makes a retention policy beside the default one, and gives it its duration. */
+export async function ensureRetentionPolicy(
+  admin: Admin,
+  { name, database, retention }: RetentionPolicy,
+) {
+  const on = `${identifier(name)} ON ${identifier(database)} DURATION ${retention}`;
+  // InfluxDB takes the same policy twice, but refuses another duration under a known name.
+  const changed = (await durationOf(admin, database, name)) !== undefined;
+  const made = changed
+    ? `ALTER RETENTION POLICY ${on}`
+    : `CREATE RETENTION POLICY ${on} REPLICATION 1`;
+  await query(asAdmin(admin), made);
+}
+
+/** A policy's duration as InfluxDB spells it; `undefined` without that policy or its database. */
+export async function durationOf(
+  admin: Admin,
+  database: string,
+  name: string,
+): Promise<string | undefined> {
+  const [[databases]] = await query(asAdmin(admin), "SHOW DATABASES");
+  if (!databases?.values?.some(([found]) => found === database)) return undefined;
+  const show = `SHOW RETENTION POLICIES ON ${identifier(database)}`;
+  const [[{ columns, values }]] = await query(asAdmin(admin), show);
+  const policy = values.find((row) => row[columns.indexOf("name")] === name);
+  return policy && String(policy[columns.indexOf("duration")]);
+}
+
+/** Makes a continuous query, in place of one of its name. */
+export async function ensureContinuousQuery(admin: Admin, wanted: ContinuousQuery) {
+  const on = `${identifier(wanted.name)} ON ${identifier(wanted.database)}`;
+  await query(
+    asAdmin(admin),
+    `DROP CONTINUOUS QUERY ${on}; ` +
+      `CREATE CONTINUOUS QUERY ${on} RESAMPLE ${wanted.resample} BEGIN ${wanted.select} END`,
+  );
+}
+
+/** A continuous query as InfluxDB spells it; `undefined` when it is not there. */
+export async function continuousQueryOf(
+  admin: Admin,
+  database: string,
+  name: string,
+): Promise<string | undefined> {
+  const [all] = await query(asAdmin(admin), "SHOW CONTINUOUS QUERIES");
+  const own = all.find((series) => series.name === database);
+  const found = own?.values?.find(([each]) => each === name);
+  return found && String(found[1]);
 }
 
 /** InfluxDB's spelling of a retention: `30d` is `720h0m0s`. */

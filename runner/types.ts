@@ -1,5 +1,5 @@
 /** What goes into a run and what comes out of it. */
-import type { Figures, LoadProfile, Rule, Thresholds } from "../k6/profile";
+import type { Figures, LoadProfile, MaxRegression, Rule, Thresholds, Unit } from "../k6/profile";
 
 /** An address as this machine sees it and, if it is in the stack's network, as containers see it. */
 export interface Address {
@@ -33,6 +33,9 @@ export interface RunRequest {
   scriptHash: string;
   profile: LoadProfile;
   thresholds: Thresholds;
+  /** The run to compare with; empty: the last that passed with the same scenario and profile. */
+  baseline: string;
+  maxRegression: MaxRegression[];
   /** A run that makes more series than this in InfluxDB gets a warning. */
   maxSeries: number;
   executor: ExecutorChoice;
@@ -46,20 +49,25 @@ export interface RunRequest {
   dashboardUrl?: string;
 }
 
-/** The figures of a run: durations in milliseconds, rates from 0 to 1, `rps` per second. */
-export interface RunFigures extends Figures {
-  rps: number;
-  avgMs: number;
-}
-
 /** A rule with what the run made of it. */
 export interface JudgedRule extends Rule {
   value: number;
   passed: boolean;
 }
 
+/** What came of one figure of `maxRegression`. */
+export interface JudgedRegression extends MaxRegression {
+  label: string;
+  unit: Unit;
+  value: number;
+  /** The baseline's figure, and the worst that is allowed. */
+  baseline: number;
+  limit: number;
+  passed: boolean;
+}
+
 /** The public result of a run: one short line on standard output, `lastPassedRun` of the stack. */
-export interface RunResult extends Omit<RunFigures, "checksRate"> {
+export interface RunResult extends Omit<Figures, "checksRate"> {
   /** `<stack>-<UTC time>`, and k6's `testid` tag on every point. */
   id: string;
   verdict: "passed" | "failed";
@@ -77,6 +85,9 @@ export type Summary = Partial<RunResult> & {
   /** Why the run failed, in one line. */
   reason?: string;
   thresholds: JudgedRule[];
+  /** The run that this one was compared with, and what came of `maxRegression`. */
+  baseline?: { id: string; figures: Partial<Figures> };
+  regressions: JudgedRegression[];
   /** What does not fail the run, but should be known. */
   warnings: string[];
   k6Version?: string;

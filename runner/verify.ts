@@ -12,8 +12,9 @@ import {
   requestCount,
   run,
 } from "../dashboards/queries";
+import type { Figures } from "../k6/profile";
 import { identifier, query, type Series } from "./influxdb";
-import { type Login, RunFailure, type RunFigures, type RunRequest } from "./types";
+import { type Login, RunFailure, type RunRequest } from "./types";
 
 /** What k6 counted itself. */
 export interface K6Count {
@@ -109,7 +110,7 @@ export async function verify(
   id: string,
   { requests: made, durationMs }: K6Count,
   allowed = 0,
-): Promise<RunFigures & { startedAt: Date; endedAt: Date }> {
+): Promise<Figures & { startedAt: Date; endedAt: Date }> {
   let stored = await storedRequests(source, id).catch((error) => {
     throw new RunFailure(
       `k6 made ${made} requests, how many are stored is unknown: ${error.message}`,

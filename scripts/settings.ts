@@ -1,7 +1,7 @@
 /** Every configuration value as `make` gives it: defaults, the stack's file, the command line. */
 import * as fs from "node:fs";
 import { parse } from "yaml";
-import { ConfigError, project, type Values } from "../config";
+import { ConfigError, project, secretKeys, type Values } from "../config";
 
 /**
  * @param stack whose `Pulumi.<stack>.yaml` is read
@@ -24,10 +24,17 @@ export function readSettings(stack: string, settings: string[]): Values {
   }
   for (const [key, value] of Object.entries(read(file))) {
     const [owner, name] = key.split(":");
-    if (owner === project) values[name] = String(value);
+    // What is encrypted only Pulumi can read; its program checks it.
+    if (owner === project && typeof value !== "object") values[name] = String(value);
   }
   for (const setting of settings) {
     const [key, ...value] = setting.split("=");
+    if (secretKeys.includes(key)) {
+      // Anybody on this machine can read a command line.
+      throw new ConfigError(
+        `configuration key "${key}" is a secret: set it with pulumi config set --secret ${key}`,
+      );
+    }
     values[key] = value.join("=");
   }
   return values;

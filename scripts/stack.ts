@@ -1,5 +1,5 @@
 /**
- * `make up`, `preview`, `load`, `destroy` and `password`: prepares what Pulumi needs, runs it, and
+ * `make up`, `preview`, `load`, `destroy`, `compare` and `password`: prepares what Pulumi needs, runs it, and
  * tells how it ended. `pulumi` typed directly does the same work with a login and stack of its
  * user's own.
  *
@@ -13,8 +13,10 @@ import * as path from "node:path";
 import { promisify } from "node:util";
 import { parse } from "yaml";
 import { ConfigError, parseConfig, project, type StackConfig } from "../config";
-import { columns, table } from "../runner/report";
+import { runOf } from "../runner/ledger";
+import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
+import { RunFailure } from "../runner/types";
 import { prerequisites, pulumiCommand } from "./prerequisites";
 import { readSettings } from "./settings";
 
@@ -27,7 +29,8 @@ class Failure extends Error {}
 /** A resource of an exported state, as far as it is of interest. */
 interface Resource {
   urn: string;
-  outputs?: { result: { plaintext: string } };
+  /** Secrets are objects with their JSON as `plaintext`. */
+  outputs?: Record<string, unknown>;
 }
 
 const [command, stack, ...settings] = process.argv.slice(2);
@@ -73,16 +76,44 @@ const commands: Record<string, () => Promise<void>> = {
     if (!others) fs.rmSync(stateFolder, { recursive: true });
   },
   async password() {
-    selectBackend();
-    // Out of the state: the outputs of a stack come with its first passed run.
-    const { ok, output } = await ask("stack", "export", "--show-secrets");
-    const resources: Resource[] = ok ? (JSON.parse(output).deployment.resources ?? []) : [];
-    const found = resources.find(({ urn }) => urn.endsWith("::grafana-admin-password"));
-    if (!found?.outputs) throw new Failure(`stack ${stack} is not up: run make up first`);
-    const password = JSON.parse(found.outputs.result.plaintext);
-    console.log(JSON.stringify({ username: "admin", password }, null, 2));
+    const { password } = await exported();
+    const login = { username: "admin", password: password("grafana-admin-password") };
+    console.log(JSON.stringify(login, null, 2));
+  },
+  async compare() {
+    const given = settings.map((setting) => setting.split("="));
+    const [a, b] = ["A", "B"].map((side) => given.find(([name]) => name === side)?.[1]);
+    const others = given.map(([name]) => name).filter((name) => name !== "A" && name !== "B");
+    if (!a || !b || others.length > 0) {
+      throw new Failure("say which runs: make compare A=<id> B=<id>, and nothing else");
+    }
+    const { password, output } = await exported();
+    const source = {
+      influxdb: { url: String(output("influxdb-database", "url")), database: "k6" },
+      reader: { username: "grafana", password: password("influxdb-grafana-password") },
+    };
+    const rows = comparison(await runOf(source, a), await runOf(source, b));
+    const file = path.join(runsFolder, `compare-${a}-${b}.md`);
+    fs.mkdirSync(runsFolder, { recursive: true });
+    fs.writeFileSync(file, `### Load tests compared\n\n${markdownTable(rows)}\n`);
+    console.log(`${columns(rows)}\n\nas Markdown  ${file}`);
   },
 };
+
+/** What is in the stack's state: the outputs of a stack itself come only with its first passed run. */
+async function exported() {
+  selectBackend();
+  const { ok, output: state } = await ask("stack", "export", "--show-secrets");
+  const resources: Resource[] = ok ? (JSON.parse(state).deployment.resources ?? []) : [];
+  const output = (name: string, property: string) => {
+    const found = resources.find(({ urn }) => urn.endsWith(`::${name}`))?.outputs?.[property];
+    if (found === undefined) throw new Failure(`stack ${stack} is not up: run make up first`);
+    return found;
+  };
+  const password = (name: string): string =>
+    JSON.parse((output(name, "result") as { plaintext: string }).plaintext);
+  return { output, password };
+}
 
 /**
  * Removes locks of this clone's state that a killed Pulumi left: those of a process of this machine
@@ -224,7 +255,7 @@ function conclude(exitCode: number, previousRun?: string) {
 // ^C goes to Pulumi as well, which then stops in order; wait for it.
 process.on("SIGINT", () => undefined);
 commands[command]().catch((error) => {
-  const known = error instanceof Failure || error instanceof ConfigError;
+  const known = [Failure, ConfigError, RunFailure].some((kind) => error instanceof kind);
   console.error(known ? `make ${command}: ${error.message}` : error);
   process.exitCode = 1;
 });

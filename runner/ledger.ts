@@ -1,0 +1,158 @@
+/** The ledger: one point a run in InfluxDB, kept longer than raw points, and what is read from it. */
+import { execFile } from "node:child_process";
+import * as crypto from "node:crypto";
+import { promisify } from "node:util";
+import { history, runsInLedger } from "../dashboards/queries";
+import {
+  type Figure,
+  figures as allFigures,
+  type Figures,
+  type MaxRegression,
+  regressionLimit,
+} from "../k6/profile";
+import { literal, query, write } from "./influxdb";
+import { type JudgedRegression, type Login, RunFailure, type RunRequest } from "./types";
+import type { Source } from "./verify";
+
+/** A run as the ledger has it. One that broke off has no figures. */
+export interface LedgerRun {
+  id: string;
+  verdict: string;
+  scenario: string;
+  profile: string;
+  figures: Partial<Figures>;
+}
+
+const figureNames = Object.keys(allFigures) as Figure[];
+
+/** What makes runs comparable: the scenario's files, and the load, each as a short hash. */
+export function identity({ scriptHash, profile }: Pick<RunRequest, "scriptHash" | "profile">) {
+  const sorted = JSON.stringify(profile, Object.keys(profile).sort());
+  const hash = crypto.createHash("sha256").update(sorted).digest("hex");
+  return { scenario: scriptHash.slice(0, 12) || "none", profile: hash.slice(0, 12) };
+}
+
+/** The commit that is checked out, with `-dirty` if files differ from it; none without git. */
+export async function commit(): Promise<string | undefined> {
+  const git = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
+  return promisify(execFile)("git", git).then(
+    ({ stdout }) => stdout.trim(),
+    () => undefined,
+  );
+}
+
+async function read({ influxdb, reader }: Source, where: string, limit: number) {
+  const connection = { url: influxdb.url, ...reader };
+  const [[series]] = await query(connection, runsInLedger(where, limit), influxdb.database);
+  return (series?.values ?? []).map((row): LedgerRun => {
+    const value = (column: string) => row[series.columns.indexOf(column)] ?? undefined;
+    const text = (column: string) => String(value(column) ?? "");
+    const known = figureNames.filter((name) => value(name) !== undefined);
+    return {
+      id: text("testid"),
+      verdict: text("verdict"),
+      scenario: text("scenario"),
+      profile: text("profile"),
+      figures: Object.fromEntries(known.map((name) => [name, Number(value(name))])),
+    };
+  });
+}
+
+/** A run with figures. @throws RunFailure that names the newest runs, if there is none of this id */
+export async function runOf(source: Source, id: string): Promise<LedgerRun> {
+  const [found] = await read(source, `"testid" = ${literal(id)}`, 1);
+  if (found?.figures.requests !== undefined) return found;
+  const newest = (await read(source, `"verdict" =~ /./ AND "requests" > 0`, 5)).map(({ id }) => id);
+  throw new RunFailure(
+    (found ? `run "${id}" broke off and has no figures` : `there is no run "${id}" in the ledger`) +
+      (newest.length > 0 ? `; the newest with figures are ${newest.join(", ")}` : "; it has none"),
+  );
+}
+
+/**
+ * The run that a new one is compared with: the one that `baseline` names, else the last that passed
+ * with the same scenario and profile; `undefined` if there is none.
+ *
+ * @throws RunFailure when the named run is unknown or has no figures
+ */
+export async function findBaseline(
+  source: Source,
+  request: RunRequest,
+): Promise<LedgerRun | undefined> {
+  if (request.baseline) {
+    return runOf(source, request.baseline).catch((error) => {
+      throw new RunFailure(`configuration key "baseline": ${error.message}`);
+    });
+  }
+  const { scenario, profile } = identity(request);
+  const same = `"scenario" = ${literal(scenario)} AND "profile" = ${literal(profile)}`;
+  const [found] = await read(source, `${same} AND "verdict" = 'passed'`, 1);
+  return found;
+}
+
+/** Relative difference of a figure to the baseline's; `undefined` if either is 0 or missing. */
+export function change(value?: number, baseline?: number): number | undefined {
+  return value === undefined || !baseline ? undefined : value / baseline - 1;
+}
+
+/** Which figures got worse than `maxRegression` allows. */
+export function judgeRegressions(
+  allowed: MaxRegression[],
+  figures: Figures,
+  baseline: LedgerRun,
+): JudgedRegression[] {
+  return allowed.flatMap((each) => {
+    const [value, before] = [figures[each.figure], baseline.figures[each.figure]];
+    if (value === undefined || before === undefined) return [];
+    const limit = regressionLimit(each, before);
+    const passed = each.figure === "rps" ? value >= limit : value <= limit;
+    return [{ ...each, ...allFigures[each.figure], value, baseline: before, limit, passed }];
+  });
+}
+
+/** A run to be written. */
+export interface NewEntry {
+  id: string;
+  startedAt: Date;
+  endedAt: Date;
+  verdict: "passed" | "failed";
+  /** `passed`, or the line that says why not. */
+  outcome: string;
+  figures?: Figures;
+  baseline?: LedgerRun;
+  k6Version?: string;
+}
+
+/** Writes a run. Limits go along, so that an old run can be read by the limits of its day. */
+export async function recordInLedger(
+  { influxdb, stack, thresholds, profile, ...request }: RunRequest,
+  writer: Login,
+  entry: NewEntry,
+): Promise<void> {
+  const { id, startedAt, endedAt, verdict, figures, baseline } = entry;
+  const limits = Object.entries(thresholds).map(([figure, limit]) => [`${figure}Limit`, limit]);
+  const changes = figureNames.map((name) => [
+    `${name}Change`,
+    change(figures?.[name], baseline?.figures[name]),
+  ]);
+  const fields: Record<string, string | number | undefined> = {
+    ...figures,
+    ...Object.fromEntries([...limits, ...changes]),
+    startedAtMs: startedAt.getTime(),
+    endedAtMs: endedAt.getTime(),
+    outcome: entry.outcome,
+    baseline: baseline?.id,
+    load: `${profile.rate} per ${profile.timeUnit}, ${profile.duration}`,
+    commit: await commit(),
+    k6Version: entry.k6Version,
+  };
+  const tags = { testid: id, stack, verdict, ...identity({ ...request, profile }) };
+  // Text is quoted, and a line is a point: no line break may get in.
+  const quoted = (text: string) => `"${text.replace(/[\\"]/g, "\\$&").replace(/\s+/g, " ")}"`;
+  const pairs = Object.entries(fields).flatMap(([name, value]) =>
+    value === undefined ? [] : `${name}=${typeof value === "number" ? value : quoted(value)}`,
+  );
+  const key = ["k6_runs", ...Object.entries(tags).map(([name, value]) => `${name}=${value}`)];
+  const line = `${key.join(",")} ${pairs.join(",")} ${startedAt.getTime()}000000`;
+  await write({ url: influxdb.url, ...writer }, influxdb.database, line, history);
+}
