@@ -173,7 +173,9 @@ export function parseConfig(values: Values, root: string): StackConfig {
     if (!url) continue;
     if (!/^https?:\/\/\S+$/.test(url) || !URL.canParse(url)) {
       // The value is a secret, so it is not shown.
-      throw new ConfigError(`configuration key "${key}": must be a URL with http:// or https://`);
+      throw new ConfigError(
+        `configuration key "${key}" is "[secret]": must be a URL with http:// or https://`,
+      );
     }
     contacts.push({ kind, url });
   }

@@ -95,6 +95,7 @@ export async function write(
   lines: string,
   retentionPolicy = "",
 ) {
-  const into = new URLSearchParams({ db: database, rp: retentionPolicy });
-  await send(connection, `/write?${into}`, lines);
+  const into = `db=${encodeURIComponent(database)}`;
+  const policy = retentionPolicy && `&rp=${encodeURIComponent(retentionPolicy)}`;
+  await send(connection, `/write?${into}${policy}`, lines);
 }

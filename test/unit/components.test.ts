@@ -1,5 +1,8 @@
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
+import type { AlertContact } from "../../components/alerts";
+import { alertRules } from "../../dashboards/alerts";
+import { durationRollup } from "../../dashboards/queries";
 import { builtinModules } from "node:module";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { CouponApi } from "../../components/coupon-api";
@@ -60,13 +63,19 @@ const influxdbArgs = {
   containerName: "coupon-load-test-dev-influxdb",
   port: 18086,
   database: "k6",
-  retention: "30d",
+  retention: "12h",
+  historyRetention: "104w",
 };
 const grafanaArgs = {
   image: "grafana/grafana:12.4.5",
   containerName: "coupon-load-test-dev-grafana",
   port: 13000,
+  smtpHost: "",
 };
+const contacts: AlertContact[] = [
+  { kind: "webhook", url: "http://hooks.example/secret" },
+  { kind: "email", addresses: ["a@example.com"] },
+];
 
 describe("the network", () => {
   test("has the given name and goes before its successor comes", async () => {
@@ -185,6 +194,8 @@ describe("InfluxDB", () => {
     adminUsername: "admin",
     adminPassword: secret(generated("influxdb-admin-password")),
   };
+  const HISTORY = "pulumi-nodejs:dynamic/influxdb:RetentionPolicy";
+  const ROLLUP = "pulumi-nodejs:dynamic/influxdb:ContinuousQuery";
   let recording: Recording;
   let influxdb: InfluxDb;
 
@@ -208,6 +219,8 @@ describe("InfluxDB", () => {
       [`${PASSWORD}::influxdb-grafana-password`]: INFLUXDB,
       [`${ADMIN}::influxdb-admin`]: INFLUXDB,
       [`${DATABASE}::influxdb-database`]: INFLUXDB,
+      [`${HISTORY}::influxdb-history`]: INFLUXDB,
+      [`${ROLLUP}::influxdb-rollup`]: INFLUXDB,
       [`${USER}::influxdb-k6`]: INFLUXDB,
       [`${USER}::influxdb-grafana`]: INFLUXDB,
     });
@@ -245,9 +258,19 @@ describe("InfluxDB", () => {
 
   test("makes the database once the administrator is proved", () => {
     const database = recording.get(DATABASE, "influxdb-database");
-    expect(database.inputs).toEqual({ ...admin, database: "k6", retention: "30d" });
+    expect(database.inputs).toEqual({ ...admin, database: "k6", retention: "12h" });
     expect(database.dependencies).toContain(`${ADMIN}::influxdb-admin`);
     expect(database.deletedWith).toBe(container);
+  });
+
+  test("keeps rollups and the ledger longer, in a policy of their own", () => {
+    const policy = recording.get(HISTORY, "influxdb-history");
+    const wanted = { name: "history", database: "k6", retention: "104w" };
+    expect(policy.inputs).toEqual({ ...admin, ...wanted });
+    expect(policy.dependencies).toContain(`${DATABASE}::influxdb-database`);
+    const rollup = recording.get(ROLLUP, "influxdb-rollup");
+    expect(rollup.inputs).toEqual({ ...admin, database: "k6", ...durationRollup("k6") });
+    expect(rollup.dependencies).toContain(`${HISTORY}::influxdb-history`);
   });
 
   test.each([
@@ -392,6 +415,10 @@ describe("the dashboards", () => {
   const DATA_SOURCE = "grafana:oss/dataSource:DataSource";
   const FOLDER = "grafana:oss/folder:Folder";
   const DASHBOARD = "grafana:oss/dashboard:Dashboard";
+  const ALERTS = "coupon-load-test:index:Alerts::dashboards-alerts";
+  const RULES = "grafana:alerting/ruleGroup:RuleGroup";
+  const CONTACT = "grafana:alerting/contactPoint:ContactPoint";
+  const POLICY = "grafana:alerting/notificationPolicy:NotificationPolicy";
   const thresholds = { ...defaultThresholds, p95Ms: 250, p99Ms: 750 };
   let recording: Recording;
   let dashboards: Dashboards;
@@ -401,25 +428,29 @@ describe("the dashboards", () => {
     const network = stackNetwork("dev-network");
     const influxdb = new InfluxDb("influxdb", { ...influxdbArgs, network });
     const grafana = new Grafana("grafana", { ...grafanaArgs, network });
-    dashboards = new Dashboards("dashboards", { grafana, influxdb, thresholds, arrivalRate: 50 });
+    const stack = { stack: "dev", thresholds, arrivalRate: 50, contacts };
+    dashboards = new Dashboards("dashboards", { ...stack, grafana, influxdb });
     await recording.done();
   });
 
-  test("are a data source, a folder and a dashboard", () => {
+  test("are a data source, a folder, two dashboards and alerts", () => {
     const own = recording.all.filter(({ parent }) => parent === DASHBOARDS);
     expect(own.map(({ type, name }) => `${type}::${name}`).sort()).toEqual([
+      ALERTS,
       `${DASHBOARD}::dashboards-coupon-issue`,
+      `${DASHBOARD}::dashboards-coupon-issue-runs`,
       `${DATA_SOURCE}::dashboards-influxdb`,
       `${FOLDER}::dashboards-folder`,
     ]);
   });
 
   test("are made by the stack's own provider, and go with Grafana's container", () => {
-    for (const type of [DATA_SOURCE, FOLDER, DASHBOARD]) {
-      const [only, ...others] = recording.ofType(type);
-      expect(others).toEqual([]);
-      expect(only.provider).toBe("pulumi:providers:grafana::grafana-provider");
-      expect(only.deletedWith).toBe(`${CONTAINER}::grafana-container`);
+    const types = [DATA_SOURCE, FOLDER, DASHBOARD, RULES, CONTACT, POLICY];
+    const made = types.map((type) => recording.ofType(type));
+    expect(made.map(({ length }) => length)).toEqual([1, 1, 2, 1, 1, 1]);
+    for (const each of made.flat()) {
+      expect(each.provider).toBe("pulumi:providers:grafana::grafana-provider");
+      expect(each.deletedWith).toBe(`${CONTAINER}::grafana-container`);
     }
   });
 
@@ -450,9 +481,30 @@ describe("the dashboards", () => {
         uid: "coupon-issue",
         dataSourceUid: "k6-influxdb",
         thresholds,
+        retention: "12h",
         arrivalRate: 50,
       }),
     );
+  });
+
+  test("watch the limits with alert rules, and tell the contacts", () => {
+    const { rules } = recording.get(RULES, "dashboards-alerts-rules").inputs as { rules: any[] };
+    expect(rules.map(({ name }) => name)).toEqual(alertRules(thresholds).map(({ name }) => name));
+    const { inputs } = recording.get(CONTACT, "dashboards-alerts-contact");
+    expect(inputs.webhooks).toEqual(secret([{ url: "http://hooks.example/secret" }]));
+    expect(inputs.emails).toEqual([{ addresses: ["a@example.com"] }]);
+  });
+
+  test("tell nobody where the configuration names nobody", async () => {
+    const recording = recordPulumi();
+    const network = stackNetwork("dev-network");
+    const influxdb = new InfluxDb("influxdb", { ...influxdbArgs, network });
+    const grafana = new Grafana("grafana", { ...grafanaArgs, network });
+    const stack = { stack: "dev", thresholds, contacts: [] };
+    new Dashboards("dashboards", { ...stack, grafana, influxdb });
+    await recording.done();
+    expect(recording.ofType(RULES)).toHaveLength(1);
+    expect([...recording.ofType(CONTACT), ...recording.ofType(POLICY)]).toEqual([]);
   });
 
   test("have an address that is known before Grafana runs", () => {
@@ -572,6 +624,7 @@ describe("the load test", () => {
       script: "k6/coupon-issue.ts",
       profile: defaultProfile,
       thresholds: defaultThresholds,
+      ...{ baseline: "", maxRegression: [] },
       maxSeries: 500,
       executor,
       network,
@@ -625,6 +678,7 @@ describe("the load test", () => {
       scriptHash: scriptHash("k6/coupon-issue.ts"),
       profile: defaultProfile,
       thresholds: defaultThresholds,
+      ...{ baseline: "", maxRegression: [] },
       maxSeries: 500,
       executor: { kind: "docker", image: "grafana/k6:1.8.1", network: "dev-network" },
       target,
@@ -671,7 +725,9 @@ describe("the load test", () => {
       `${IMAGE}::load-test-k6-image`,
       `${VOLUME}::influxdb-data`,
       "pulumi-nodejs:dynamic/influxdb:Admin::influxdb-admin",
+      "pulumi-nodejs:dynamic/influxdb:ContinuousQuery::influxdb-rollup",
       "pulumi-nodejs:dynamic/influxdb:Database::influxdb-database",
+      "pulumi-nodejs:dynamic/influxdb:RetentionPolicy::influxdb-history",
       "pulumi-nodejs:dynamic/influxdb:User::influxdb-grafana",
       "pulumi-nodejs:dynamic/influxdb:User::influxdb-k6",
       `${PASSWORD}::influxdb-admin-password`,

@@ -132,11 +132,19 @@ describe("a configuration", () => {
       script: "k6/coupon-issue.ts",
       profile: defaultProfile,
       thresholds: defaultThresholds,
+      baseline: "",
+      maxRegression: [],
       maxSeries: 1000,
       runId: "",
       executor: { kind: "docker", image: "grafana/k6:1.8.1" },
-      influxdb: { image: "influxdb:1.8.10", port: 8086, retention: "30d" },
-      grafana: { image: "grafana/grafana:12.4.5", port: 3000 },
+      influxdb: {
+        image: "influxdb:1.8.10",
+        port: 8086,
+        retention: "30d",
+        historyRetention: "730d",
+      },
+      grafana: { image: "grafana/grafana:12.4.5", port: 3000, smtpHost: "" },
+      contacts: [],
     });
   });
 
@@ -156,7 +164,9 @@ describe("a configuration", () => {
       ...{ userIdBase: "16", userCount: "17", couponId: "18", p95LimitMs: "19", p99LimitMs: "20" },
       ...{ failedRateLimit: "0.21", checksRateLimit: "0.22", droppedIterationsLimit: "23" },
       ...{ runId: "24", executor: "local", k6Binary: "25", retention: "26d", couponStock: "27" },
-      ...{ maxSeries: "36" },
+      ...{ maxSeries: "36", baseline: "37", maxRegression: "p95 38%, rps 39.5 %" },
+      ...{ historyRetention: "40w", alertWebhookUrl: "http://41", alertSlackUrl: "https://42" },
+      ...{ alertEmail: "a@43, b@44", smtpHost: "mail:45" },
       ...{ influxdbPort: "28", grafanaPort: "29", couponApiPort: "30", influxdbImage: "a:31" },
       ...{ grafanaImage: "b:32", k6Image: "c:33", redisImage: "d:34", nodeImage: "e:35" },
     };
@@ -170,15 +180,25 @@ describe("a configuration", () => {
       thresholds: {
         ...{ p95Ms: 19, p99Ms: 20, failedRate: 0.21, checksRate: 0.22, droppedIterations: 23 },
       },
+      baseline: "37",
+      maxRegression: [
+        { figure: "p95Ms", percent: 38 },
+        { figure: "rps", percent: 39.5 },
+      ],
       maxSeries: 36,
       runId: "24",
       executor: { kind: "local", binary: "25" },
-      influxdb: { image: "a:31", port: 28, retention: "26d" },
-      grafana: { image: "b:32", port: 29 },
+      influxdb: { image: "a:31", port: 28, retention: "26d", historyRetention: "40w" },
+      grafana: { image: "b:32", port: 29, smtpHost: "mail:45" },
+      contacts: [
+        { kind: "webhook", url: "http://41" },
+        { kind: "slack", url: "https://42" },
+        { kind: "email", addresses: ["a@43", "b@44"] },
+      ],
     });
   });
 
-  test.each(keys.filter((key) => key !== "runId" && key !== "baseUrl"))(
+  test.each(keys.filter((key) => defaults[key] !== "" || key === "target"))(
     "without %s is refused, and the refusal names it",
     (key) => {
       const { [key]: _, ...rest } = external;
@@ -206,6 +226,42 @@ describe("a configuration", () => {
   test("that is refused stops Pulumi without a stack trace", () => {
     // The mark by which Pulumi's language host knows an error that is meant for its user.
     expect(new ConfigError("")).toMatchObject({ __pulumiRunError: true });
+  });
+});
+
+describe("history, comparison and alerts", () => {
+  test.each([
+    ["baseline", "dev 1"],
+    ["maxRegression", "p95"],
+    ["maxRegression", "p95 ten%"],
+    ["maxRegression", "p95 10%, p95 20%"],
+    ["maxRegression", "p90 10%"],
+    ["historyRetention", "2y"],
+    ["alertEmail", "nobody"],
+    ["smtpHost", "mail.example.com"],
+  ])("%s is not %s", (key, value) => {
+    const others: Record<string, string> = key === "alertEmail" ? { smtpHost: "mail:25" } : {};
+    expect(refusal({ ...others, [key]: value })).toMatch(
+      `configuration key "${key}" is "${value}": must be `,
+    );
+  });
+
+  test("history is kept at least as long as raw points", () => {
+    expect(refusal({ retention: "30d", historyRetention: "719h" })).toBe(
+      `configuration key "historyRetention" is "719h": must be at least retention, which is 30d`,
+    );
+  });
+
+  test("mail needs a mail server", () => {
+    expect(refusal({ alertEmail: "a@example.com" })).toContain(`key "smtpHost" is "": must name`);
+  });
+
+  test("a refused secret is not shown", () => {
+    for (const key of ["alertWebhookUrl", "alertSlackUrl"]) {
+      const said = refusal({ [key]: "hooks.example/T0/secret" });
+      expect(said).toContain(`configuration key "${key}" is "[secret]": must be a URL`);
+      expect(said).not.toContain("T0");
+    }
   });
 });
 

@@ -5,12 +5,28 @@ import {
   minInterval,
   type CouponIssueDashboardArgs,
 } from "../../dashboards/coupon-issue";
-import { arrivalRate, defaultProfile, defaultThresholds, durationSeconds } from "../../k6/profile";
+import {
+  panel,
+  panelOfHistory,
+  rolledMean,
+  rolledPercentile,
+  rolledRequestRate,
+} from "../../dashboards/queries";
+import { alertRules } from "../../dashboards/alerts";
+import { runsDashboard } from "../../dashboards/runs";
+import {
+  arrivalRate,
+  defaultProfile,
+  defaultThresholds,
+  durationSeconds,
+  k6Options,
+} from "../../k6/profile";
 
 const args: CouponIssueDashboardArgs = {
   uid: "coupon-issue",
   dataSourceUid: "k6",
   thresholds: defaultThresholds,
+  retention: "30d",
   arrivalRate: arrivalRate(defaultProfile),
 };
 const dashboard = couponIssueDashboard(args);
@@ -23,9 +39,28 @@ describe("the dashboard", () => {
     expect(dashboard.tags).toEqual(["coupon", "k6", "load-test"]);
   });
 
-  test("has no id, which belongs to one Grafana's database, and no variables", () => {
+  test("has no id, which belongs to one Grafana's database", () => {
     expect(dashboard).not.toHaveProperty("id");
-    expect(dashboard).not.toHaveProperty("templating");
+  });
+
+  test("lets one or several runs be chosen, the newest first, and routes", () => {
+    const { list } = dashboard.templating;
+    expect(
+      list.map(({ name, multi, includeAll, sort }) => [name, multi, includeAll, sort]),
+    ).toEqual([
+      ["testid", true, true, 2],
+      ["name", true, true, 1],
+    ]);
+  });
+
+  test("marks each run of the ledger from start to end, with its outcome", () => {
+    expect(dashboard.annotations.list).toMatchObject([
+      {
+        textColumn: "outcome",
+        timeEndColumn: "endedAtMs",
+        tagsColumn: "testid,stack,commit,verdict",
+      },
+    ]);
   });
 
   test("follows a running test and can look back at an old one", () => {
@@ -76,23 +111,29 @@ describe("the panels", () => {
       refId,
       rawQuery: true,
       resultFormat: "time_series",
-      alias,
+      alias: `${alias}, $tag_testid`,
       query,
     });
-    const time = "GROUP BY time($__interval)";
-    const duration = (name: string, what: string) => {
-      const query = `SELECT ${what} FROM "http_req_duration" WHERE $timeFilter`;
+    const time = `GROUP BY time($__interval), "testid"`;
+    const old = panelOfHistory("30d");
+    const { where } = panel("30d");
+    const duration = (name: string, what: string, rolled: string) => {
+      const query = `SELECT ${what} FROM "http_req_duration" WHERE ${where}`;
       return [
         target("A", name, `${query} ${time} fill(null)`),
-        target("B", `${name} of the whole range`, query),
+        target("B", `${name} of the whole range`, `${query} GROUP BY "testid"`),
+        target("C", `${name} from 10 s rollups`, rolled),
       ];
     };
-    const rps = `SELECT sum("value") * 1000 / $__interval_ms FROM "http_reqs" WHERE $timeFilter`;
+    const rps = `SELECT sum("value") * 1000 / $__interval_ms FROM "http_reqs" WHERE ${where}`;
     expect(dashboard.panels.map(({ targets }) => targets)).toEqual([
-      duration("p99", 'percentile("value", 99)'),
-      duration("p95", 'percentile("value", 95)'),
-      duration("avg", 'mean("value")'),
-      [target("A", "RPS", `${rps} ${time} fill(0)`)],
+      duration("p99", 'percentile("value", 99)', rolledPercentile(99, old)),
+      duration("p95", 'percentile("value", 95)', rolledPercentile(95, old)),
+      duration("avg", 'mean("value")', rolledMean(old)),
+      [
+        target("A", "RPS", `${rps} ${time} fill(0)`),
+        target("C", "RPS from 10 s rollups", rolledRequestRate(old)),
+      ],
     ]);
     for (const { datasource } of dashboard.panels) {
       expect(datasource).toEqual({ type: "influxdb", uid: "k6" });
@@ -211,4 +252,27 @@ test("the descriptions say what the numbers mean and from how few requests on th
   expect(p95.description).toMatch(/^95 of 100 .* 500 ms, .* among 10 requests or fewer/);
   expect(avg.description).toMatch(/^Mean time of a request/);
   expect(rps.description).toMatch(/^Requests that ended, .* per second/);
+});
+
+test("limits are the same for k6, panels, alert rules and the dashboard of runs", () => {
+  const thresholds = { ...defaultThresholds, p95Ms: 123, p99Ms: 456, failedRate: 0.07 };
+  const own = { ...thresholds, droppedIterations: 89 };
+  expect(k6Options(defaultProfile, own).thresholds).toMatchObject({
+    http_req_duration: ["p(95)<=123", "p(99)<=456"],
+    http_req_failed: ["rate<=0.07"],
+    dropped_iterations: ["count<=89"],
+  });
+  const lineOf = (panel: any) => panel.fieldConfig.defaults.thresholds?.steps[1]?.value;
+  const lines = couponIssueDashboard({ ...args, thresholds: own }).panels.map(lineOf);
+  expect(lines.slice(0, 3)).toEqual([456, 123, undefined]);
+  const rules = alertRules(own);
+  expect(rules.map(({ name, condition }) => [name, condition])).toEqual([
+    ["p95 over its limit", "$value > 123"],
+    ["failed requests over its limit", "$value > 0.07"],
+    ["dropped iterations over its limit", "$value > 89"],
+    ["No data during a run", "$value == 0"],
+  ]);
+  const runs = runsDashboard({ uid: "r", runUid: "u", dataSourceUid: "k6", thresholds: own });
+  expect(runs.panels.map(lineOf).slice(0, 3)).toEqual([123, undefined, 0.07]);
+  expect(JSON.parse(JSON.stringify(runs))).toEqual(runs);
 });

@@ -10,11 +10,18 @@ import { buffer, text } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
 import * as tar from "tar-stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { defaultProfile, defaultThresholds, k6Options, rules } from "../../k6/profile";
+import {
+  defaultProfile,
+  defaultThresholds,
+  type Figures,
+  k6Options,
+  rules,
+} from "../../k6/profile";
 import { charts } from "../../runner/charts";
 import { gate, waitForAnswer } from "../../runner/gate";
 import { identifier, literal, query, write } from "../../runner/influxdb";
 import { executorFor } from "../../runner/k6";
+import { identity } from "../../runner/ledger";
 import { breach, columns, headline, markdown, rounded, table } from "../../runner/report";
 import { latestRun, runLoadTest } from "../../runner/run";
 import { scriptFiles, scriptHash } from "../../runner/script";
@@ -22,7 +29,6 @@ import {
   type Credentials,
   type ExecutorChoice,
   RunFailure,
-  type RunFigures,
   type RunRequest,
   type Summary,
 } from "../../runner/types";
@@ -107,13 +113,21 @@ async function fakeInfluxDb(answers: Record<string, Answer> = {}) {
     };
     if (request.url?.startsWith("/write")) {
       if (user !== "k6:write-password") return send(401, { error: "authorization failed" });
-      gate = Number(/^gate value=(\d+)$/.exec(body)?.[1]);
+      const refusal = answers[body.split(/[, ]/)[0]];
+      if (refusal && "error" in refusal) return send(500, refusal);
+      gate = Number(/^gate value=(\d+)$/.exec(body)?.[1] ?? gate);
       return send(204);
     }
     const statements = (new URLSearchParams(body).get("q") ?? "").split("; ");
     const results = statements.map((statement, statement_id) => {
       if (statement === `SELECT last("value") FROM "gate"`) {
         return { statement_id, series: [{ columns: ["time", "last"], values: [[0, gate]] }] };
+      }
+      if (statement.includes(`FROM "history"."k6_runs"`)) {
+        // Nothing at all, unless the test has a ledger.
+        const values = answers.ledger as Rows | undefined;
+        const columns = ["time", "testid", "verdict", "scenario", "profile", "requests", "p95Ms"];
+        return { statement_id, ...(values && { series: [{ columns, values }] }) };
       }
       const [known] = statement.split(' WHERE "testid" = ');
       if (known !== statement) runs.add(statement.slice(known.length));
@@ -162,6 +176,7 @@ const requestFor = (more: Partial<RunRequest> = {}): RunRequest => ({
   scriptHash: "0",
   profile: defaultProfile,
   thresholds: defaultThresholds,
+  ...{ baseline: "", maxRegression: [] },
   maxSeries: 1000,
   executor: { kind: "local", binary: "k6" },
   target: { url: "http://127.0.0.1:8080", version: "1" },
@@ -170,7 +185,7 @@ const requestFor = (more: Partial<RunRequest> = {}): RunRequest => ({
 });
 
 /** A run's figures, judged. */
-function summaryOf(figures: Partial<RunFigures>, more: Partial<Summary> = {}): Summary {
+function summaryOf(figures: Partial<Figures>, more: Partial<Summary> = {}): Summary {
   const { checksRate, ...shown } = rounded({
     ...{ requests: 1000, rps: 16.6667, avgMs: 42.125, p95Ms: 123.456, p99Ms: 456.789 },
     ...{ failedRate: 0.0021, checksRate: 0.9979, droppedIterations: 0 },
@@ -191,6 +206,7 @@ function summaryOf(figures: Partial<RunFigures>, more: Partial<Summary> = {}): S
     endedAt: "2026-01-02T03:05:06.000Z",
     dashboardUrl: "http://127.0.0.1:3000/d/coupon-issue?from=1&to=2",
     thresholds,
+    regressions: [],
     warnings: [],
     k6Version: "v1.8.1",
     ...more,
@@ -204,7 +220,7 @@ const failed = () =>
     { reason: "p95 812.35 ms is over the limit of 500 ms" },
   );
 const brokenOff = (): Summary => ({
-  ...{ id, verdict: "failed", thresholds: [], warnings: [] },
+  ...{ id, verdict: "failed", thresholds: [], regressions: [], warnings: [] },
   reason: "the target did not answer",
 });
 
@@ -240,6 +256,8 @@ describe("a report", () => {
         "  passed checks        99.79 %     >= 99 %      ok",
         "  dropped iterations   0           <= 0         ok",
         "  requests             1000        >= 1         ok",
+        "",
+        "no baseline: no run of this scenario and profile has passed before",
       ].join("\n"),
     );
   });
@@ -258,6 +276,8 @@ describe("a report", () => {
         "  passed checks        50 %        >= 99 %      FAILED",
         "  dropped iterations   12          <= 0         FAILED",
         "  requests             1000        >= 1         ok",
+        "",
+        "no baseline: no run of this scenario and profile has passed before",
       ].join("\n"),
     );
   });
@@ -289,7 +309,7 @@ describe("a report", () => {
         "### Load test passed: `dev-20260102T030405Z`",
         "",
         "| figure | value | limit |  |",
-        "| --- | ---: | --- | --- |",
+        "| --- | --- | --- | --- |",
         "| p99 | 456.79 ms | <= 1000 ms | ok |",
         "| p95 | 123.46 ms | <= 500 ms | ok |",
         "| average | 42.13 ms |  |  |",
@@ -298,6 +318,8 @@ describe("a report", () => {
         "| passed checks | 99.79 % | >= 99 % | ok |",
         "| dropped iterations | 0 | <= 0 | ok |",
         "| requests | 1000 | >= 1 | ok |",
+        "",
+        "no baseline: no run of this scenario and profile has passed before",
         "",
         "2026-01-02T03:04:06.000Z to 2026-01-02T03:05:06.000Z, k6 v1.8.1",
         "",
@@ -1184,13 +1206,15 @@ describe("a run", () => {
     figures: Parameters<typeof answersOf>[0] = {},
     more: Partial<RunRequest> = {},
     interrupted = signal,
+    answers: Record<string, Answer> = {},
   ) {
     const binary = fakeK6(does);
     const url = await serve((_, response) => response.writeHead(404).end());
+    const { seen, ...influxdb } = await fakeInfluxDb({ ...answersOf(figures), ...answers });
     const request = requestFor({
       executor: { kind: "local", binary },
       target: { url, version: "1" },
-      influxdb: await fakeInfluxDb(answersOf(figures)),
+      influxdb,
       dashboardUrl: "http://127.0.0.1:3000/d/coupon-issue",
       ...more,
     });
@@ -1204,7 +1228,7 @@ describe("a run", () => {
       (result) => ({ result, failure: undefined }),
       (error) => ({ result: undefined, failure: error as Error }),
     );
-    return { ...ended, said };
+    return { ...ended, said, seen };
   }
 
   const dir = `runs/${id}`;
@@ -1214,7 +1238,7 @@ describe("a run", () => {
     ...{ p99Ms: 456.79, failedRate: 0.0021, droppedIterations: 0 },
     startedAt: "2026-01-02T03:04:05.999Z",
     endedAt: "2026-01-02T03:05:05.999Z",
-    dashboardUrl: "http://127.0.0.1:3000/d/coupon-issue?from=1767323045999&to=1767323105999",
+    dashboardUrl: `http://127.0.0.1:3000/d/coupon-issue?from=1767323045999&to=1767323105999&var-testid=${id}`,
   };
 
   test("that keeps every limit passes, and gives its figures", async () => {
@@ -1232,7 +1256,9 @@ describe("a run", () => {
       ...["k6-summary.json", "k6.log", "summary.json", "summary.md"],
     ]);
     const { thresholds, ...rest } = recorded();
-    expect(rest).toEqual({ ...passedResult, warnings: [], k6Version: "v1.8.1" });
+    expect(rest).toEqual({
+      ...{ ...passedResult, regressions: [], warnings: [], k6Version: "v1.8.1" },
+    });
     expect(thresholds.map(({ figure, value, passed }) => [figure, value, passed])).toEqual([
       ["p95Ms", 123.46, true],
       ["p99Ms", 456.79, true],
@@ -1323,7 +1349,60 @@ describe("a run", () => {
       "points are missing from InfluxDB: k6 made 1000 requests, 999 are stored, 1 are missing";
     expect(failure?.message).toBe(`load test failed: ${reason}`);
     expect(recorded()).toEqual({
-      ...{ id, verdict: "failed", thresholds: [], warnings: [], k6Version: "v1.8.1", reason },
+      ...{ id, verdict: "failed", thresholds: [], regressions: [], warnings: [] },
+      ...{ k6Version: "v1.8.1", reason },
+    });
+  });
+
+  describe("in the ledger", () => {
+    const ours = identity({ scriptHash: "", profile: defaultProfile });
+    const before = (p95Ms: number): Rows => [
+      [0, "dev-1", "passed", ours.scenario, ours.profile, 1000, p95Ms],
+    ];
+
+    test("is one point, with its outcome in one line, in the policy that is kept", async () => {
+      const { seen } = await run({ summary });
+      const [written, ...others] = seen.filter(({ body }) => body.startsWith("k6_runs,"));
+      expect(others).toEqual([]);
+      expect(written.path).toBe("/write?db=k6&rp=history");
+      expect(written.body).toMatch(
+        new RegExp(`^k6_runs,testid=${id},stack=dev,verdict=passed,scenario=\\w+,profile=\\w+ `),
+      );
+      expect(written.body).toMatch(
+        /p95Ms=123\.456.*p95MsLimit=500.*outcome="passed".* 1767323045999000000$/,
+      );
+    });
+
+    test("that takes no point is told of; the run is judged all the same", async () => {
+      const { result } = await run({ summary }, {}, {}, undefined, {
+        k6_runs: { error: "disk full" },
+      });
+      expect(result?.verdict).toBe("passed");
+      expect(recorded().warnings).toEqual([
+        "the run is not in the ledger, nor marked on the dashboard: disk full",
+      ]);
+    });
+
+    test("fails if it got worse than its baseline by more than is allowed", async () => {
+      const maxRegression: RunRequest["maxRegression"] = [{ figure: "p95Ms", percent: 10 }];
+      const slower = { ledger: before(100) };
+      const { failure } = await run({ summary }, {}, { maxRegression }, undefined, slower);
+      expect(failure?.message).toBe(
+        "load test failed: p95 123.46 ms is more than 10 % worse than the baseline's " +
+          "100 ms (run dev-1): the limit is 110 ms",
+      );
+      const same = { ledger: before(113) };
+      const { result } = await run({ summary }, {}, { maxRegression }, undefined, same);
+      expect(result?.verdict).toBe("passed");
+      expect(recorded().baseline?.id).toBe("dev-1");
+    });
+
+    test("is compared with a run that is there, or with none", async () => {
+      const { failure } = await run({ summary }, {}, { baseline: "dev-0" });
+      expect(failure?.message).toBe(
+        `load test failed: configuration key "baseline": ` +
+          `there is no run "dev-0" in the ledger; it has none`,
+      );
     });
   });
 

@@ -97,6 +97,7 @@ const always = [
   "command:local:Command::load-test-run",
   "coupon-load-test:docker:Service::grafana",
   "coupon-load-test:docker:Service::influxdb",
+  "coupon-load-test:index:Alerts::dashboards-alerts",
   "coupon-load-test:index:Dashboards::dashboards",
   "coupon-load-test:index:Grafana::grafana",
   "coupon-load-test:index:InfluxDb::influxdb",
@@ -108,11 +109,15 @@ const always = [
   "docker:index/remoteImage:RemoteImage::influxdb-image",
   "docker:index/volume:Volume::grafana-data",
   "docker:index/volume:Volume::influxdb-data",
+  "grafana:alerting/ruleGroup:RuleGroup::dashboards-alerts-rules",
   "grafana:oss/dashboard:Dashboard::dashboards-coupon-issue",
+  "grafana:oss/dashboard:Dashboard::dashboards-coupon-issue-runs",
   "grafana:oss/dataSource:DataSource::dashboards-influxdb",
   "grafana:oss/folder:Folder::dashboards-folder",
   "pulumi-nodejs:dynamic/influxdb:Admin::influxdb-admin",
+  "pulumi-nodejs:dynamic/influxdb:ContinuousQuery::influxdb-rollup",
   "pulumi-nodejs:dynamic/influxdb:Database::influxdb-database",
+  "pulumi-nodejs:dynamic/influxdb:RetentionPolicy::influxdb-history",
   "pulumi-nodejs:dynamic/influxdb:User::influxdb-grafana",
   "pulumi-nodejs:dynamic/influxdb:User::influxdb-k6",
   "pulumi:providers:grafana::grafana-provider",
@@ -223,7 +228,10 @@ describe("a stack with the sample target", () => {
         .filter(({ inputs }) => JSON.stringify(inputs).includes(`generated-${name}`))
         .map((each) => each.name)
         .sort();
-    const users = ["influxdb-admin", "influxdb-database", "influxdb-grafana", "influxdb-k6"];
+    const users = [
+      ...["influxdb-admin", "influxdb-database", "influxdb-grafana", "influxdb-history"],
+      ...["influxdb-k6", "influxdb-rollup"],
+    ];
     expect(holders("influxdb-admin-password")).toEqual(users);
     expect(holders("influxdb-k6-password")).toEqual(["influxdb-k6", "load-test-run"]);
     expect(holders("influxdb-grafana-password")).toEqual([
@@ -265,7 +273,9 @@ describe("a stack with the sample target", () => {
     const needed = [
       "docker:index/container:Container::coupon-api-container",
       "docker:index/container:Container::influxdb-container",
+      "grafana:alerting/ruleGroup:RuleGroup::dashboards-alerts-rules",
       "grafana:oss/dashboard:Dashboard::dashboards-coupon-issue",
+      "grafana:oss/dashboard:Dashboard::dashboards-coupon-issue-runs",
       "grafana:oss/dataSource:DataSource::dashboards-influxdb",
       "pulumi-nodejs:dynamic/influxdb:User::influxdb-grafana",
       "pulumi-nodejs:dynamic/influxdb:User::influxdb-k6",
