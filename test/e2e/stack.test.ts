@@ -3,6 +3,7 @@
  * InfluxDB, Grafana and k6. The tests of a block share one stack and build on each other.
  */
 import * as fs from "node:fs";
+import { createServer as createHttpServer, type ServerResponse } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -277,7 +278,7 @@ describe("a stack", () => {
         await page.goto(first.dashboardUrl);
         for (const title of titles) await page.getByText(title, { exact: true }).waitFor();
         for (const name of ["p99", "p95", "avg", "RPS"]) {
-          await page.getByText(name, { exact: true }).first().waitFor();
+          await page.getByText(`${name}, ${first.id}`, { exact: true }).first().waitFor();
         }
         await page.waitForLoadState("networkidle");
         fs.mkdirSync(path.join(root, "build/e2e"), { recursive: true });
@@ -375,7 +376,7 @@ describe("a stack", () => {
         `SHOW RETENTION POLICIES ON "k6"; SHOW GRANTS FOR "k6"; SHOW GRANTS FOR "grafana"`,
       );
       const kept = policies.values.map(([name, duration]) => `${name} for ${duration}`);
-      expect(kept).toEqual(["autogen for 720h0m0s"]);
+      expect(kept).toEqual(["autogen for 720h0m0s", "history for 17520h0m0s"]);
       expect([writer.values, reader.values]).toEqual([[["k6", "WRITE"]], [["k6", "READ"]]]);
       succeeds(await clone.compare("refresh", "--preview-only", "--expect-no-changes"));
     });
@@ -416,6 +417,38 @@ describe("a stack", () => {
     it("a target that does not answer", async () => {
       const baseUrl = `http://127.0.0.1:${await freePort()}`;
       await runsAgain({ target: "external", baseUrl }, new RegExp(`target did not .*${baseUrl}`));
+    });
+
+    it("a figure that got worse than its baseline; `make compare` shows both runs", async () => {
+      const passed = clone.latestRun().verdict === "passed" ? clone.latestRun().id : first.id;
+      const answer = (_: unknown, response: ServerResponse) =>
+        setTimeout(() => response.writeHead(200).end(), 100);
+      const slow = createHttpServer(answer).listen(0, "127.0.0.1");
+      slow.keepAliveTimeout = 60_000;
+      await expect.poll(() => slow.listening).toBe(true);
+      const baseUrl = `http://127.0.0.1:${(slow.address() as AddressInfo).port}`;
+      const settings = { target: "external", baseUrl, maxRegression: "p95 10%", baseline: passed };
+      const why = new RegExp(
+        `p95 .* is more than 10 % worse than .* .run ${passed}.: the limit is`,
+      );
+      await runsAgain(settings, why);
+      slow.close();
+
+      const slower = clone.latestRun().id;
+      const compared = await clone.compareRuns(passed, slower);
+      succeeds(compared);
+      expect(compared.stdout).toMatch(/^ +p95 +[\d.]+ ms +1\d\d[\d.]* ms +\+[\d.]+ %$/m);
+      expect(clone.read(`runs/compare-${passed}-${slower}.md`)).toContain("| p95 | ");
+      const unknown = await clone.compareRuns("nobody", slower);
+      expect(unknown.code).not.toBe(0);
+      expect(unknown.lastLine).toContain('there is no run "nobody" in the ledger; the newest');
+
+      // As the dashboard of runs asks for them, and as the other one marks them.
+      const panels = await grafana.panels("coupon-issue-runs");
+      const table = panels.find(({ title }) => title === "Runs")!;
+      const { from, to } = { from: Date.parse(first.startedAt) - 1, to: Date.now() };
+      const ids = await grafana.draw(table, "A", { from, to }, 1000);
+      expect(ids).toEqual(expect.arrayContaining([passed, slower]));
     });
 
     it("a script that is broken", async () => {

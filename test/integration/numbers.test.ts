@@ -251,9 +251,49 @@ describe.each([
     const [measurements] = await run.ask(cardinality);
     const series = measurements.map(({ values }) => Number(values[0][0]));
     const [[all]] = await run.ask("SHOW SERIES");
-    const own = all.values.filter(([key]) => String(key).includes(`testid=${run.summary.id}`));
+    const own = all.values.filter(([key]) =>
+      new RegExp(`^(?!k6_runs,).*testid=${run.summary.id}`).test(String(key)),
+    );
     expect(own).toHaveLength(sum(series));
     expect(own.length, JSON.stringify(own)).toBeLessThanOrEqual(20);
+  });
+
+  test("has rollups that draw the same panels", { timeout: 90_000 }, async () => {
+    // The continuous query comes every ten seconds; it is done when it has all requests.
+    const { startedAt, endedAt, requests } = run.summary;
+    const counted = `SELECT sum("count") FROM "history"."http_req_duration"`;
+    const all = async () => (await run.ask(counted))[0][0]?.values[0][1];
+    await expect.poll(all, { timeout: 60_000, interval: 1000 }).toBe(requests);
+    for (const seconds of [10, 60]) {
+      // Whole intervals: a part of ten seconds cannot be had from rollups.
+      const [from, to] = [Date.parse(startedAt!), Date.parse(endedAt!)].map(
+        (ms, end) => (Math.floor(ms / 60_000) + end) * 60_000,
+      );
+      const where = `time >= ${from}ms AND time < ${to}ms`;
+      const scope = { where, every: { interval: `${seconds}s`, ms: `${seconds * 1000}` } };
+      const values = async (query: string) => {
+        const [[series]] = await run.ask(query.replaceAll("$timeFilter", where));
+        return series.values.filter(([, value]) => value !== null) as [number, number][];
+      };
+      const same = async (rolled: string, exact: string) => {
+        const [actual, expected] = [await values(rolled), await values(exact)];
+        expect(actual.map(([time]) => time)).toEqual(expected.map(([time]) => time));
+        actual.forEach(([, value], index) => expectEqual(value, expected[index][1], rolled));
+      };
+      await same(queries.rolledMean(scope), queries.durationMean(scope));
+      await same(queries.rolledRequestRate(scope), queries.requestRate(scope));
+      for (const p of [95, 99] as const) {
+        const [rolled, exact] = [
+          await values(queries.rolledPercentile(p, scope)),
+          await values(queries.durationPercentile(p, scope)),
+        ];
+        expect(rolled.map(([time]) => time)).toEqual(exact.map(([time]) => time));
+        rolled.forEach(([, value], index) => {
+          if (seconds === 10) expect(value).toBe(exact[index][1]);
+          else expect(value).toBeGreaterThanOrEqual(exact[index][1]);
+        });
+      }
+    }
   });
 
   describe("panels", () => {
@@ -386,9 +426,9 @@ describe.each([
     test("is the samples' in the result and in summary.json", () => {
       const result = JSON.parse(run.ended.stdout);
       expect(result).toMatchObject(printed());
-      const { thresholds, warnings, k6Version, ...shown } = run.summary;
+      const { thresholds, regressions, warnings, k6Version, ...shown } = run.summary;
       expect(result).toEqual(shown);
-      expect(warnings).toEqual([]);
+      expect([regressions, warnings]).toEqual([[], []]);
       expect(k6Version).toMatch(/^v1\./);
 
       const { requests, p95Ms, p99Ms, failedRate, droppedIterations } = printed();
@@ -456,7 +496,9 @@ describe.each([
       expect(Math.abs(from - Math.min(...begin))).toBeLessThan(500);
       const milliseconds = (run.counted.count / run.counted.rate) * 1000;
       expect(Math.abs(to - from - milliseconds)).toBeLessThanOrEqual(1);
-      expect(dashboardUrl).toBe(`http://127.0.0.1/d/coupon-issue?from=${from}&to=${to}`);
+      expect(dashboardUrl).toBe(
+        `http://127.0.0.1/d/coupon-issue?from=${from}&to=${to}&var-testid=${run.summary.id}`,
+      );
     });
   });
 });

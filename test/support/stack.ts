@@ -194,7 +194,7 @@ export class Clone {
     if (!this.exists("runs")) return [];
     return fs
       .readdirSync(this.path("runs"))
-      .filter((name) => name !== "latest")
+      .filter((name) => name !== "latest" && !name.endsWith(".md"))
       .sort();
   }
 
@@ -207,6 +207,12 @@ export class Clone {
   make(command: string, settings: Settings = {}): Promise<Ended> {
     const all = { STACK: this.stack, ...this.settings, ...settings };
     return run("make", [command, ...asPairs(all, "=")], { cwd: this.folder, env: this.env });
+  }
+
+  /** `make compare` takes two runs and nothing else. */
+  compareRuns(a: string, b: string): Promise<Ended> {
+    const args = ["compare", `STACK=${this.stack}`, `A=${a}`, `B=${b}`];
+    return run("make", args, { cwd: this.folder, env: this.env });
   }
 
   /** `pulumi` on the stack that `make` made, with the settings of the last `make`. */
