@@ -73,7 +73,7 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
       `row "whole" gives for the time range. ${eachPoint}: InfluxDB ` +
       `takes the nearest rank, which among ${50 / (100 - p)} requests or fewer is just the ` +
       `slowest. ${notConnected} Older than ${retention}, not exact: each point is the highest ` +
-      `p${p} of any 10 s in its interval, at or above the interval's own.`,
+      `p${p} of any 10 s in its interval, mostly above the interval's own.`,
     query: durationPercentile(p, raw),
     wholeQuery: durationPercentile(p, whole),
     rolledQuery: rolledPercentile(p, old),

@@ -111,7 +111,8 @@ export const durationRollup = (database: string) => ({
 
 /**
  * `durationPercentile` of 95 or 99 from rollups: the highest of the percentiles of ten seconds. For
- * longer intervals that is at or above the exact one, which cannot be had from them.
+ * longer intervals that is mostly above the exact one, which cannot be had from them; with few
+ * requests, the rounding of ranks can put it below.
  */
 export const rolledPercentile = (p: 95 | 99, scope: Scope) =>
   select(`max("p${p}")`, rollups, scope, "none");
