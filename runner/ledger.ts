@@ -141,10 +141,11 @@ export async function recordInLedger(
     startedAtMs: startedAt.getTime(),
     endedAtMs: endedAt.getTime(),
     outcome: entry.outcome,
-    baseline: baseline?.id,
     load: `${profile.rate} per ${profile.timeUnit}, ${profile.duration}`,
-    commit: await commit(),
-    k6Version: entry.k6Version,
+    // Text that is unknown is empty, not missing: Grafana's server fails on columns with both.
+    baseline: baseline?.id ?? "",
+    commit: (await commit()) ?? "",
+    k6Version: entry.k6Version ?? "",
   };
   const tags = { testid: id, stack, verdict, ...identity({ ...request, profile }) };
   // Text is quoted, and a line is a point: no line break may get in.
