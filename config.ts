@@ -15,11 +15,12 @@ import {
   type Thresholds,
 } from "./k6/profile";
 import { portIsFree, publishedBy } from "./runner/ports";
+import { type AlertContact, contactKeys } from "./runner/test-contacts";
 
 export const project = "coupon-load-test";
 
 /** Keys whose values only `pulumi config set --secret` may set. Pulumi takes no default for secrets. */
-export const secretKeys = ["alertWebhookUrl", "alertSlackUrl"];
+export const secretKeys = ["alertWebhookUrl", "alertSlackUrl", "smtpPassword"];
 
 /** One environment, checked. Ports are on 127.0.0.1; images are references by tag or digest. */
 export interface StackConfig {
@@ -39,9 +40,13 @@ export interface StackConfig {
   runId: string;
   executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
   influxdb: { image: string; port: number; retention: string; historyRetention: string };
-  grafana: { image: string; port: number; smtpHost: string };
+  grafana: {
+    image: string;
+    port: number;
+    smtp?: { host: string; user: string; password: string; from: string };
+  };
   /** Who is told of alerts. */
-  contacts: ({ kind: "webhook" | "slack"; url: string } | { kind: "email"; addresses: string[] })[];
+  contacts: AlertContact[];
 }
 
 /** A refused value. Pulumi prints errors with this mark without a stack trace. */
@@ -166,9 +171,9 @@ export function parseConfig(values: Values, root: string): StackConfig {
       "must be empty or percentages of p95, p99, avg or rps, each once, such as p95 10%, rps 5%",
     );
 
-  const contacts: StackConfig["contacts"] = [];
+  const contacts: AlertContact[] = [];
   for (const kind of ["webhook", "slack"] as const) {
-    const key = kind === "webhook" ? "alertWebhookUrl" : "alertSlackUrl";
+    const key = contactKeys[kind];
     const url = text(key);
     if (!url) continue;
     if (!/^https?:\/\/\S+$/.test(url) || !URL.canParse(url)) {
@@ -196,6 +201,11 @@ export function parseConfig(values: Values, root: string): StackConfig {
     if (!smtpHost) refuse("smtpHost", "must name a mail server, since alertEmail is set");
     contacts.push({ kind: "email", addresses });
   }
+  const user = text("smtpUser");
+  // Mail servers take mail only from addresses they know, such as the login's own.
+  const from = user.includes("@") ? user : addresses[0];
+  const password = text("smtpPassword");
+  const smtp = text("alertEmail") ? { host: smtpHost, user, password, from } : undefined;
 
   const k6Image = image("k6Image");
   const k6Binary = text("k6Binary") || refuse("k6Binary", "must be a command or a path");
@@ -224,7 +234,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
       retention,
       historyRetention,
     },
-    grafana: { image: image("grafanaImage"), port: port("grafanaPort"), smtpHost },
+    grafana: { image: image("grafanaImage"), port: port("grafanaPort"), smtp },
     contacts,
   };
 

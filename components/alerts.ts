@@ -1,17 +1,15 @@
 /** Grafana's alerting: the rules and, if there is one, who is told. */
+import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import * as grafana from "@pulumiverse/grafana";
 import { alertInterval, alertRules } from "../dashboards/alerts";
 import type { Thresholds } from "../k6/profile";
-
-/** Who is told of alerts. */
-export type AlertContact =
-  | { kind: "webhook"; url: string }
-  | { kind: "slack"; url: string }
-  | { kind: "email"; addresses: string[] };
+import type { AlertContact, ContactTest } from "../runner/test-contacts";
+import type { Grafana } from "./grafana";
 
 export interface AlertsArgs {
   stack: string;
+  grafana: Grafana;
   thresholds: Thresholds;
   dataSourceUid: pulumi.Input<string>;
   folderUid: pulumi.Input<string>;
@@ -64,6 +62,23 @@ export class Alerts extends pulumi.ComponentResource {
     );
     if (args.contacts.length === 0) return;
 
+    const { url, admin } = args.grafana;
+    const test: pulumi.Input<ContactTest> = pulumi.output({
+      grafana: { url, ...admin },
+      contacts: args.contacts,
+    });
+    // A contact that cannot be reached is told of now, not by the silence after an alert.
+    const tested = new command.local.Command(
+      `${name}-contacts-tested`,
+      {
+        interpreter: ["node", "--import", "tsx"],
+        create: "runner/test-contacts.ts",
+        stdin: pulumi.secret(pulumi.jsonStringify(test)),
+        addPreviousOutputInEnv: false,
+      },
+      { parent: this, dependsOn: args.grafana.ready },
+    );
+
     const urls = (kind: "webhook" | "slack") =>
       args.contacts.flatMap((each) =>
         each.kind === kind ? [{ url: pulumi.secret(each.url) }] : [],
@@ -78,7 +93,7 @@ export class Alerts extends pulumi.ComponentResource {
           each.kind === "email" ? [{ addresses: each.addresses }] : [],
         ),
       },
-      opts,
+      { ...opts, dependsOn: tested },
     );
     new grafana.alerting.NotificationPolicy(
       `${name}-policy`,

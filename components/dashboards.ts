@@ -4,7 +4,8 @@ import * as grafana from "@pulumiverse/grafana";
 import { couponIssueDashboard } from "../dashboards/coupon-issue";
 import { runsDashboard, runsUid } from "../dashboards/runs";
 import type { Thresholds } from "../k6/profile";
-import { type AlertContact, Alerts } from "./alerts";
+import type { AlertContact } from "../runner/test-contacts";
+import { Alerts } from "./alerts";
 import type { Grafana } from "./grafana";
 import type { InfluxDb } from "./influxdb";
 
@@ -79,7 +80,7 @@ export class Dashboards extends pulumi.ComponentResource {
     new Alerts(
       `${name}-alerts`,
       {
-        ...{ stack, thresholds, contacts },
+        ...{ stack, grafana: args.grafana, thresholds, contacts },
         dataSourceUid: dataSource.uid,
         folderUid: folder.uid,
         dashboardUrl: this.url,

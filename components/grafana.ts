@@ -12,8 +12,8 @@ export interface GrafanaArgs {
   network: docker.Network;
   /** On 127.0.0.1. */
   port: number;
-  /** `host:port` of the mail server for alerts; without one, Grafana sends no mail. */
-  smtpHost: string;
+  /** The mail server for alerts, `host:port`; without one, Grafana sends no mail. */
+  smtp?: { host: string; user: string; password: string; from: string };
 }
 
 /** A Grafana that only its generated administrator can enter. */
@@ -23,10 +23,13 @@ export class Grafana extends pulumi.ComponentResource {
   /** Usable once Grafana answers. */
   readonly provider: grafana.Provider;
   readonly container: docker.Container;
+  /** Done once Grafana answers. */
+  readonly ready: pulumi.Resource;
 
   constructor(name: string, args: GrafanaArgs, opts?: pulumi.ComponentResourceOptions) {
     super("coupon-load-test:index:Grafana", name, {}, opts);
     const parent = this;
+    const { smtp } = args;
     this.url = `http://127.0.0.1:${args.port}`;
     this.admin = {
       username: "admin",
@@ -45,6 +48,9 @@ export class Grafana extends pulumi.ComponentResource {
         uploads: [
           { file: "/etc/grafana/admin-password", content: this.admin.password },
           { file: "/etc/grafana/secret-key", content: secretKey },
+          ...(smtp?.password
+            ? [{ file: "/etc/grafana/smtp-password", content: pulumi.secret(smtp.password) }]
+            : []),
         ],
         env: [
           "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/grafana/admin-password}",
@@ -57,7 +63,15 @@ export class Grafana extends pulumi.ComponentResource {
           "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false",
           "GF_NEWS_NEWS_FEED_ENABLED=false",
           "GF_SECURITY_DISABLE_GRAVATAR=true",
-          ...(args.smtpHost ? ["GF_SMTP_ENABLED=true", `GF_SMTP_HOST=${args.smtpHost}`] : []),
+          ...(smtp
+            ? [
+                "GF_SMTP_ENABLED=true",
+                `GF_SMTP_HOST=${smtp.host}`,
+                `GF_SMTP_FROM_ADDRESS=${smtp.from}`,
+                `GF_SMTP_USER=${smtp.user}`,
+              ]
+            : []),
+          ...(smtp?.password ? ["GF_SMTP_PASSWORD=$__file{/etc/grafana/smtp-password}"] : []),
         ],
         port: { internal: 3000, external: args.port },
         data: "/var/lib/grafana",
@@ -67,7 +81,7 @@ export class Grafana extends pulumi.ComponentResource {
       { parent },
     ).container;
 
-    const ready = new command.local.Command(
+    this.ready = new command.local.Command(
       `${name}-ready`,
       {
         interpreter: ["node", "--import", "tsx"],
@@ -85,7 +99,7 @@ export class Grafana extends pulumi.ComponentResource {
         url: this.url,
         auth: pulumi.interpolate`${this.admin.username}:${this.admin.password}`,
       },
-      { parent, dependsOn: ready },
+      { parent, dependsOn: this.ready },
     );
     this.registerOutputs();
   }

@@ -96,14 +96,19 @@ export async function ensureDatabase(admin: Admin, { database, retention }: Data
   );
 }
 
-/** The database's retention as InfluxDB spells it (`720h0m0s`); `undefined` without a database. */
-export async function retentionOf(admin: Admin, database: string): Promise<string | undefined> {
+/** A database's retention policies, by column; `undefined` without the database. */
+async function policiesOf(admin: Admin, database: string) {
   const [[databases]] = await query(asAdmin(admin), "SHOW DATABASES");
   if (!databases?.values?.some(([name]) => name === database)) return undefined;
   const show = `SHOW RETENTION POLICIES ON ${identifier(database)}`;
   const [[{ columns, values }]] = await query(asAdmin(admin), show);
-  const policy = values.find((row) => row[columns.indexOf("default")]);
-  return String(policy?.[columns.indexOf("duration")]);
+  return values.map((row) => Object.fromEntries(columns.map((name, index) => [name, row[index]])));
+}
+
+/** The database's retention as InfluxDB spells it (`720h0m0s`); `undefined` without a database. */
+export async function retentionOf(admin: Admin, database: string): Promise<string | undefined> {
+  const policies = await policiesOf(admin, database);
+  return policies && String(policies.find((policy) => policy.default)?.duration);
 }
 
 /** Makes a retention policy beside the default one, and gives it its duration. */
@@ -126,12 +131,8 @@ export async function durationOf(
   database: string,
   name: string,
 ): Promise<string | undefined> {
-  const [[databases]] = await query(asAdmin(admin), "SHOW DATABASES");
-  if (!databases?.values?.some(([found]) => found === database)) return undefined;
-  const show = `SHOW RETENTION POLICIES ON ${identifier(database)}`;
-  const [[{ columns, values }]] = await query(asAdmin(admin), show);
-  const policy = values.find((row) => row[columns.indexOf("name")] === name);
-  return policy && String(policy[columns.indexOf("duration")]);
+  const policy = (await policiesOf(admin, database))?.find((each) => each.name === name);
+  return policy && String(policy.duration);
 }
 
 /** Makes a continuous query, in place of one of its name. */

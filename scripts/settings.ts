@@ -6,7 +6,7 @@ import { ConfigError, project, secretKeys, type Values } from "../config";
 /**
  * @param stack whose `Pulumi.<stack>.yaml` is read
  * @param settings `key=value`, which win over the files
- * @throws ConfigError when there is no such stack
+ * @throws ConfigError when there is no such stack, or a secret in clear text
  */
 export function readSettings(stack: string, settings: string[]): Values {
   const file = `Pulumi.${stack}.yaml`;
@@ -29,13 +29,14 @@ export function readSettings(stack: string, settings: string[]): Values {
   }
   for (const setting of settings) {
     const [key, ...value] = setting.split("=");
-    if (secretKeys.includes(key)) {
-      // Anybody on this machine can read a command line.
-      throw new ConfigError(
-        `configuration key "${key}" is a secret: set it with pulumi config set --secret ${key}`,
-      );
-    }
     values[key] = value.join("=");
+  }
+  // Neither in a committed file nor on a command line, which anybody on this machine can read.
+  const plain = secretKeys.find((key) => values[key]);
+  if (plain) {
+    throw new ConfigError(
+      `configuration key "${plain}" is a secret: set it with pulumi config set --secret ${plain}`,
+    );
   }
   return values;
 }

@@ -117,7 +117,7 @@ export class Clone {
    * @param emptyHome whether `HOME` is an empty folder and the packages are not there yet
    */
   constructor(
-    private readonly settings: Settings,
+    private settings: Settings,
     config: Settings,
     emptyHome = false,
   ) {
@@ -224,6 +224,16 @@ export class Clone {
       PULUMI_SKIP_UPDATE_CHECK: "true",
     };
     return run("pulumi", [...args, "--stack", this.stack], { cwd: this.folder, env });
+  }
+
+  /** More values that every `make` is given. */
+  addSettings(settings: Settings) {
+    this.settings = { ...this.settings, ...settings };
+  }
+
+  /** `pulumi config set --secret`, in the stack's own file. */
+  setSecret(key: string, value: string): Promise<Ended> {
+    return this.pulumi("config", "set", "--secret", key, value);
   }
 
   /** `preview` or `refresh`, which need the stack's settings. */

@@ -1,7 +1,7 @@
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
-import type { AlertContact } from "../../components/alerts";
 import { alertRules } from "../../dashboards/alerts";
+import type { AlertContact } from "../../runner/test-contacts";
 import { durationRollup } from "../../dashboards/queries";
 import { builtinModules } from "node:module";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -70,7 +70,6 @@ const grafanaArgs = {
   image: "grafana/grafana:12.4.5",
   containerName: "coupon-load-test-dev-grafana",
   port: 13000,
-  smtpHost: "",
 };
 const contacts: AlertContact[] = [
   { kind: "webhook", url: "http://hooks.example/secret" },
@@ -493,6 +492,22 @@ describe("the dashboards", () => {
     const { inputs } = recording.get(CONTACT, "dashboards-alerts-contact");
     expect(inputs.webhooks).toEqual(secret([{ url: "http://hooks.example/secret" }]));
     expect(inputs.emails).toEqual([{ addresses: ["a@example.com"] }]);
+  });
+
+  test("try the contacts before they are told anything", () => {
+    const tested = recording.get(COMMAND, "dashboards-alerts-contacts-tested");
+    const { value } = tested.inputs.stdin as { value: string };
+    expect(tested.inputs.stdin).toEqual(secret(value));
+    expect(JSON.parse(value)).toEqual({
+      grafana: {
+        url: "http://127.0.0.1:13000",
+        username: "admin",
+        password: "generated-grafana-admin-password",
+      },
+      contacts,
+    });
+    const { dependencies } = recording.get(CONTACT, "dashboards-alerts-contact");
+    expect(dependencies).toContain(`${COMMAND}::dashboards-alerts-contacts-tested`);
   });
 
   test("tell nobody where the configuration names nobody", async () => {

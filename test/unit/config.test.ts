@@ -143,7 +143,7 @@ describe("a configuration", () => {
         retention: "30d",
         historyRetention: "730d",
       },
-      grafana: { image: "grafana/grafana:12.4.5", port: 3000, smtpHost: "" },
+      grafana: { image: "grafana/grafana:12.4.5", port: 3000, smtp: undefined },
       contacts: [],
     });
   });
@@ -166,7 +166,7 @@ describe("a configuration", () => {
       ...{ runId: "24", executor: "local", k6Binary: "25", retention: "26d", couponStock: "27" },
       ...{ maxSeries: "36", baseline: "37", maxRegression: "p95 38%, rps 39.5 %" },
       ...{ historyRetention: "40w", alertWebhookUrl: "http://41", alertSlackUrl: "https://42" },
-      ...{ alertEmail: "a@43, b@44", smtpHost: "mail:45" },
+      ...{ alertEmail: "a@43, b@44", smtpHost: "mail:45", smtpUser: "46", smtpPassword: "47" },
       ...{ influxdbPort: "28", grafanaPort: "29", couponApiPort: "30", influxdbImage: "a:31" },
       ...{ grafanaImage: "b:32", k6Image: "c:33", redisImage: "d:34", nodeImage: "e:35" },
     };
@@ -189,7 +189,10 @@ describe("a configuration", () => {
       runId: "24",
       executor: { kind: "local", binary: "25" },
       influxdb: { image: "a:31", port: 28, retention: "26d", historyRetention: "40w" },
-      grafana: { image: "b:32", port: 29, smtpHost: "mail:45" },
+      grafana: {
+        ...{ image: "b:32", port: 29 },
+        smtp: { host: "mail:45", user: "46", password: "47", from: "a@43" },
+      },
       contacts: [
         { kind: "webhook", url: "http://41" },
         { kind: "slack", url: "https://42" },
@@ -634,6 +637,20 @@ describe("the values that make hands over", () => {
     expect(() => readSettings("prod", [])).toThrow(
       new ConfigError("there is no Pulumi.prod.yaml: STACK must be one of ci, dev"),
     );
+  });
+
+  test("hold no secret in clear text", () => {
+    const refused = (key: string) =>
+      new ConfigError(
+        `configuration key "${key}" is a secret: set it with pulumi config set --secret ${key}`,
+      );
+    expect(() => readSettings("ci", ["smtpPassword=x"])).toThrow(refused("smtpPassword"));
+    fs.writeFileSync(
+      "Pulumi.ci.yaml",
+      "config:\n  coupon-load-test:alertWebhookUrl:\n    secure: v1:x\n" +
+        "  coupon-load-test:alertSlackUrl: https://hooks.example\n",
+    );
+    expect(() => readSettings("ci", [])).toThrow(refused("alertSlackUrl"));
   });
 
   test("are those of the project's own files", () => {

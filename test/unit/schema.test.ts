@@ -26,7 +26,12 @@ interface Provider {
 }
 
 const text = { adminUsername: "admin", adminPassword: "first-password", url: "http://127.0.0.1:1" };
-let code: Record<"admin" | "database" | "user", string>;
+const policy = { name: "history", database: "k6", retention: "104w" };
+const continuousQuery = {
+  ...{ name: "rollup", database: "k6", resample: "EVERY 10s" },
+  select: 'SELECT count("value") INTO "a" FROM "b" GROUP BY time(10s)',
+};
+let code: Record<"admin" | "database" | "policy" | "continuousQuery" | "user", string>;
 let providers: Record<keyof typeof code, Provider>;
 
 beforeAll(async () => {
@@ -44,7 +49,9 @@ beforeAll(async () => {
   };
   const {
     InfluxDbAdmin,
+    InfluxDbContinuousQuery,
     InfluxDbDatabase,
+    InfluxDbRetentionPolicy,
     InfluxDbUser,
   }: Schema = require("../../components/influxdb-schema.ts");
   delete require.extensions[".ts"];
@@ -54,12 +61,16 @@ beforeAll(async () => {
   new InfluxDbAdmin("admin", { ...text, container: "c" });
   new InfluxDbDatabase("database", { ...text, database, retention: "30d" });
   new InfluxDbUser("user", { ...text, database, username: "k6", password: "p", privilege: "READ" });
+  new InfluxDbRetentionPolicy("policy", { ...text, ...policy });
+  new InfluxDbContinuousQuery("continuous-query", { ...text, ...continuousQuery });
   await recording.done();
   const stored = (type: string, name: string) =>
     recording.get(`pulumi-nodejs:dynamic/influxdb:${type}`, name).code ?? "";
   code = {
     admin: stored("Admin", "admin"),
     database: stored("Database", "database"),
+    policy: stored("RetentionPolicy", "policy"),
+    continuousQuery: stored("ContinuousQuery", "continuous-query"),
     user: stored("User", "user"),
   };
   const revived = (text: string): Provider => {
@@ -71,6 +82,8 @@ beforeAll(async () => {
   providers = {
     admin: revived(code.admin),
     database: revived(code.database),
+    policy: revived(code.policy),
+    continuousQuery: revived(code.continuousQuery),
     user: revived(code.user),
   };
 });
@@ -78,6 +91,7 @@ beforeAll(async () => {
 /** How InfluxDB spells these durations. */
 const spelled: Record<string, string> = {
   ...{ "1h": "1h0m0s", "12h": "12h0m0s", "30d": "720h0m0s", "4w": "672h0m0s" },
+  ...{ "104w": "17472h0m0s", "52w": "8736h0m0s" },
 };
 
 /** InfluxDB 1.8 with authentication on, as far as these resources use it. */
@@ -89,6 +103,8 @@ class FakeInfluxDb {
   /** How long a request takes by the clock, in milliseconds. */
   takes = 0;
   databases = new Map<string, { name: string; duration: string; default: boolean }[]>();
+  /** Of the database k6, by name. */
+  continuousQueries = new Map<string, string>();
   users = new Map<string, { password: string; admin: boolean; grants: Map<string, string> }>();
 
   server: Server = createServer(async (request, response) => {
@@ -199,6 +215,32 @@ class FakeInfluxDb {
         return {};
       case "DROP USER ?":
         return this.users.delete(a) ? {} : missing;
+      case "DROP RETENTION POLICY ? ON ?": {
+        const rest = (this.databases.get(b) ?? []).filter(({ name }) => name !== a);
+        this.databases.set(b, rest);
+        return {};
+      }
+      case "SHOW CONTINUOUS QUERIES":
+        return series("k6", ["name", "query"], [...this.continuousQueries]);
+      case "DROP CONTINUOUS QUERY ? ON ?":
+        this.continuousQueries.delete(a);
+        return {};
+    }
+    const [, body] = /^CREATE CONTINUOUS QUERY .* BEGIN (.*) END$/.exec(statement) ?? [];
+    if (body) {
+      // In a spelling of its own.
+      this.continuousQueries.set(a, body.replace('"a"', '"k6".autogen."a"'));
+      return {};
+    }
+    const [, verb, asked] =
+      /^(CREATE|ALTER) RETENTION POLICY \? ON \? DURATION (\S+)( REPLICATION 1)?$/.exec(words) ??
+      [];
+    if (verb) {
+      const others = (this.databases.get(b) ?? []).filter(({ name }) => name !== a);
+      const known = others.length < (this.databases.get(b) ?? []).length;
+      if (known !== (verb === "ALTER")) return { error: "retention policy exists or is missing" };
+      this.databases.set(b, [...others, { name: a, duration: spelled[asked], default: false }]);
+      return {};
     }
     const [, duration] = /^ALTER RETENTION POLICY \? ON \? DURATION (\S+) DEFAULT$/.exec(
       words.replace(/ +/g, " "),
@@ -250,7 +292,7 @@ const withAdmin = () =>
   influxdb.users.set("admin", { password: "first-password", admin: true, grants: new Map() });
 
 describe("a provider as it is stored", () => {
-  test.each(["admin", "database", "user"] as const)(
+  test.each(["admin", "database", "policy", "continuousQuery", "user"] as const)(
     "of the %s holds no password and no path of this machine",
     (name) => {
       expect(code[name]).toContain("SHOW ");
@@ -567,5 +609,70 @@ describe("a user", () => {
     await providers.user.delete("grafana", user());
     expect(influxdb.asked).toEqual([`admin: DROP USER "grafana"`]);
     expect([...influxdb.users.keys()]).toEqual(["admin"]);
+  });
+});
+
+describe("a retention policy beside the default one", () => {
+  const found = () => influxdb.databases.get("k6")!.find(({ name }) => name === "history");
+  const inputs = () => admin(policy);
+
+  beforeEach(async () => {
+    withAdmin();
+    await providers.database.create(admin({ database: "k6", retention: "30d" }));
+  });
+
+  test("is made, made longer, and removed; the default stays", async () => {
+    expect(await providers.policy.create(inputs())).toEqual({ id: "history", outs: inputs() });
+    expect(found()).toMatchObject({ duration: "17472h0m0s", default: false });
+    const shorter = { ...inputs(), retention: "52w" };
+    const { changes, replaces } = await providers.policy.diff("history", inputs(), shorter);
+    expect([changes, replaces]).toEqual([true, []]);
+    await providers.policy.update("history", inputs(), shorter);
+    expect(found()?.duration).toBe("8736h0m0s");
+    await providers.policy.delete("history", shorter);
+    expect(influxdb.databases.get("k6")!.map(({ name }) => name)).toEqual(["autogen"]);
+  });
+
+  test("is read as it is, and not at all when it, or its database, is gone", async () => {
+    await providers.policy.create(inputs());
+    expect(await providers.policy.read("history", inputs())).toMatchObject({ props: inputs() });
+    found()!.duration = "1h0m0s";
+    const { props } = await providers.policy.read("history", inputs());
+    expect(props).toEqual({ ...inputs(), retention: "1h0m0s" });
+    await providers.policy.delete("history", inputs());
+    expect(await providers.policy.read("history", inputs())).toEqual({});
+    influxdb.databases.clear();
+    expect(await providers.policy.read("history", inputs())).toEqual({});
+  });
+});
+
+describe("a continuous query", () => {
+  const inputs = () => admin(continuousQuery);
+
+  test("is made, made anew when it changes, and removed", async () => {
+    withAdmin();
+    const { id, outs } = await providers.continuousQuery.create(inputs());
+    expect(id).toBe("rollup");
+    expect(outs.stored).toContain('INTO "k6".autogen."a"');
+    const changed = { ...inputs(), select: continuousQuery.select.replace("count", "sum") };
+    expect(await providers.continuousQuery.diff(id, outs, changed)).toMatchObject({
+      ...{ changes: true, replaces: [] },
+    });
+    await providers.continuousQuery.update(id, outs, changed);
+    expect(influxdb.continuousQueries.get("rollup")).toContain("sum(");
+    await providers.continuousQuery.delete(id, changed);
+    expect(influxdb.continuousQueries.size).toBe(0);
+  });
+
+  test("in InfluxDB's own spelling is the same; another's is a change", async () => {
+    withAdmin();
+    const { outs } = await providers.continuousQuery.create(inputs());
+    const read = async () => (await providers.continuousQuery.read("rollup", outs)).props!;
+    const diff = async () => providers.continuousQuery.diff("rollup", await read(), inputs());
+    expect((await diff()).changes).toBe(false);
+    influxdb.continuousQueries.set("rollup", "SELECT 1");
+    expect((await diff()).changes).toBe(true);
+    influxdb.continuousQueries.clear();
+    expect(await providers.continuousQuery.read("rollup", outs)).toEqual({});
   });
 });

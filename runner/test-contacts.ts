@@ -1,0 +1,67 @@
+/**
+ * The command that `Alerts` starts when contacts have changed: has Grafana send each a test message.
+ * Reads a `ContactTest` from standard input, as JSON; ends with a line about the first that fails.
+ */
+import { text } from "node:stream/consumers";
+import type { Login } from "./types";
+
+/** Who is told of alerts. */
+export type AlertContact =
+  | { kind: "webhook"; url: string }
+  | { kind: "slack"; url: string }
+  | { kind: "email"; addresses: string[] };
+
+/** What to test, and the Grafana that sends. */
+export interface ContactTest {
+  grafana: { url: string } & Login;
+  contacts: AlertContact[];
+}
+
+/** The configuration key of each kind of contact. */
+export const contactKeys = {
+  webhook: "alertWebhookUrl",
+  slack: "alertSlackUrl",
+  email: "alertEmail",
+};
+
+/** @throws Error that names the configuration key and Grafana's reason; it never shows a URL */
+export async function testContacts({ grafana, contacts }: ContactTest): Promise<void> {
+  const { url, username, password } = grafana;
+  for (const contact of contacts) {
+    const { kind } = contact;
+    const settings =
+      kind === "email" ? { addresses: contact.addresses.join(";") } : { url: contact.url };
+    const response = await fetch(`${url}/api/alertmanager/grafana/config/api/v1/receivers/test`, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        authorization: `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`,
+      },
+      body: JSON.stringify({
+        receivers: [
+          { name: kind, grafana_managed_receiver_configs: [{ name: kind, type: kind, settings }] },
+        ],
+      }),
+    });
+    const answer: any = await response.json().catch(() => ({}));
+    const [result] = answer.receivers?.[0]?.grafana_managed_receiver_configs ?? [];
+    if (response.ok && result?.status === "ok") continue;
+    const reason: string = result?.error ?? answer.message ?? `Grafana answers ${response.status}`;
+    // Both kinds of URL are secrets, and whoever failed to reach one names it.
+    const shown = kind === "email" ? contact.addresses.join(", ") : "[secret]";
+    const told = kind === "email" ? reason : reason.replaceAll(contact.url, shown);
+    throw new Error(
+      `configuration key "${contactKeys[kind]}" is "${shown}": ` +
+        `it must take Grafana's test message, but: ${told}`,
+    );
+  }
+}
+
+if (require.main === module) {
+  text(process.stdin)
+    .then((input) => testContacts(JSON.parse(input)))
+    .catch((error) => {
+      console.error(error.message);
+      process.exitCode = 1;
+    });
+}
