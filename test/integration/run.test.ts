@@ -94,6 +94,61 @@ describe.concurrent("a run", () => {
     expect(running.k6()).toEqual([]);
   });
 
+  test("that got worse than the one before fails, and the ledger holds both", async ({
+    expect,
+  }) => {
+    const first = await start();
+    expect(await first.ended).toMatchObject({ code: 0 });
+    // Half the rate is another profile, so the first run is not its baseline by itself.
+    const profile = { ...first.request.profile, rate: 25 };
+    const again = (changed: Partial<RunRequest>) =>
+      rig.start({ ...first.request, ...changed, profile }, first.store);
+    const baseline = path.basename((await first.ended).dir);
+    const maxRegression = [{ figure: "rps" as const, percent: 10 }];
+    const slower = again({ baseline, maxRegression });
+    const ended = await slower.ended;
+    expect(failed(expect, slower, ended)).toMatch(
+      new RegExp(
+        `^RPS 2[\\d.]+/s is more than 10 % worse than the baseline's [45][\\d.]+/s .run ${baseline}.: `,
+      ),
+    );
+    expect(ended.summary.warnings).toEqual([
+      `the baseline ${baseline} ran another scenario or profile`,
+    ]);
+
+    const unknown = again({ baseline: "nobody" });
+    const refused = await unknown.ended;
+    expect(failed(expect, unknown, refused)).toContain(
+      `configuration key "baseline": there is no run "nobody" in the ledger; the newest`,
+    );
+    expect(refused.summary.requests).toBeUndefined();
+
+    const all = `SELECT "testid", "requests", "outcome" FROM "history"."k6_runs"`;
+    const [[{ values }]] = await rig.ask(first.store.database, all);
+    expect(values.map(([, id]) => id)).toEqual([
+      baseline,
+      path.basename(ended.dir),
+      path.basename(refused.dir),
+    ]);
+    expect(values.map(([, , requests]) => requests)).toEqual([201, 101, null]);
+  });
+
+  test("is judged though its ledger cannot be written", async ({ expect }) => {
+    const running = await start();
+    await running.stored(1);
+    await rig.ask(
+      running.store.database,
+      `DROP RETENTION POLICY "history" ON "${running.store.database}"`,
+    );
+    const { code, summary } = await running.ended;
+    expect([code, summary.verdict]).toEqual([0, "passed"]);
+    expect(summary.warnings).toEqual([
+      expect.stringMatching(
+        /^the run is not in the ledger, nor marked on the dashboard: .*history/,
+      ),
+    ]);
+  });
+
   test("does not start when InfluxDB does not know the writer's password", async ({ expect }) => {
     const store = await rig.store();
     const { writer, reader } = store.credentials;
