@@ -1,6 +1,6 @@
 # A load-test stack as code. `make help` lists what can be done.
 .DEFAULT_GOAL := help
-.PHONY: help up preview load destroy rehearse compare password test bench
+.PHONY: help up preview load drift destroy rehearse compare password test bench
 
 STACK ?= dev
 
@@ -21,6 +21,9 @@ preview: node_modules/.installed ## Show what `make up` would change
 	$(stack)
 
 load: node_modules/.installed ## Run the load test again; nothing else changes
+	$(stack)
+
+drift: node_modules/.installed ## Name what was changed by hand; make up puts it back
 	$(stack)
 
 destroy: node_modules/.installed ## Remove everything that `make up` made, except runs/

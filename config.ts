@@ -8,13 +8,15 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import {
+  arrivalRate,
   durationSeconds,
   type LoadProfile,
   type MaxRegression,
   parseMaxRegression,
   type Thresholds,
 } from "./k6/profile";
-import { portIsFree, publishedBy } from "./runner/ports";
+import { hostIsAllowed } from "./runner/gate";
+import { portFor, portIsFree, publishedBy, publishedPort } from "./runner/ports";
 import { type AlertContact, contactKeys } from "./runner/test-contacts";
 
 export const project = "coupon-load-test";
@@ -22,11 +24,18 @@ export const project = "coupon-load-test";
 /** Keys whose values only `pulumi config set --secret` may set. Pulumi takes no default for secrets. */
 export const secretKeys = ["alertWebhookUrl", "alertSlackUrl", "smtpPassword"];
 
-/** One environment, checked. Ports are on 127.0.0.1; images are references by tag or digest. */
+/**
+ * One environment, checked. Ports are on 127.0.0.1, 0 until `withPorts` has chosen; images are
+ * references by tag or digest.
+ */
 export interface StackConfig {
   target:
     | { kind: "sample"; port: number; stock: number; redisImage: string; nodeImage: string }
     | { kind: "external"; baseUrl: string };
+  /** Hosts that may be tested besides those that always may, see `hostIsAllowed`. */
+  allowedHosts: string[];
+  /** Whether destroying what holds data is refused. */
+  keepData: boolean;
   /** The k6 script, relative to the project's folder or absolute. */
   script: string;
   profile: LoadProfile;
@@ -113,12 +122,29 @@ export function parseConfig(values: Values, root: string): StackConfig {
     /^[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?$/.test(text(key)) && /[:@][^/]+$/.test(text(key))
       ? text(key)
       : refuse(key, "must be an image with a tag or a digest, such as influxdb:1.8.10");
-  const port = (key: string) => integer(key, 1, 65535);
+  const port = (key: string) => integer(key, 0, 65535);
 
   const kind = oneOf("target", "sample", "external");
   const baseUrl = parseBaseUrl(text("baseUrl"), kind === "external", (allowed) =>
     refuse("baseUrl", allowed),
   );
+  const allowedHosts = text("allowedHosts")
+    .split(",")
+    .map((each) => each.trim().toLowerCase())
+    .filter((each) => each !== "");
+  if (!allowedHosts.every((each) => /^((\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-f:]+\])$/.test(each))) {
+    refuse(
+      "allowedHosts",
+      "must be empty or hosts without port, separated by commas, such as api.example.com, *.test.example.com",
+    );
+  }
+  if (kind === "external" && !hostIsAllowed(baseUrl, allowedHosts)) {
+    refuse(
+      "baseUrl",
+      `must be on this machine, in *.local or on a host that allowedHosts names, which is ` +
+        JSON.stringify(text("allowedHosts")),
+    );
+  }
   const sample = {
     kind: "sample" as const,
     port: port("couponApiPort"),
@@ -146,6 +172,20 @@ export function parseConfig(values: Values, root: string): StackConfig {
   };
   if (profile.maxVUs < profile.preAllocatedVUs) {
     refuse("maxVUs", `must be at least preAllocatedVUs, which is ${profile.preAllocatedVUs}`);
+  }
+
+  if (text("maxRate")) {
+    const [most, rate] = [integer("maxRate", 1), arrivalRate(profile)];
+    if (rate > most) {
+      const each = `${Number(rate.toFixed(2))} iterations a second`;
+      refuse("rate", `with timeUnit ${profile.timeUnit} that is ${each}, but maxRate is ${most}`);
+    }
+  }
+  if (text("maxDuration")) {
+    const most = durationSeconds(duration("maxDuration", "1s", "168h"))!;
+    if (durationSeconds(profile.duration)! > most) {
+      refuse("duration", `must be at most maxDuration, which is ${text("maxDuration")}`);
+    }
   }
 
   const hours = (retention: string) =>
@@ -211,6 +251,8 @@ export function parseConfig(values: Values, root: string): StackConfig {
   const k6Binary = text("k6Binary") || refuse("k6Binary", "must be a command or a path");
   const config: StackConfig = {
     target: kind === "sample" ? sample : { kind, baseUrl },
+    allowedHosts,
+    keepData: oneOf("keepData", "false", "true") === "true",
     script,
     profile,
     thresholds: {
@@ -252,6 +294,30 @@ export function parseConfig(values: Values, root: string): StackConfig {
 }
 
 /**
+ * Gives each port that is 0 its number: the one that the stack's container has already, else a free
+ * one.
+ */
+export async function withPorts(config: StackConfig, stack: string): Promise<StackConfig> {
+  const taken: number[] = [];
+  const chosen = async (port: number, service: string) => {
+    const container = containerName(stack, service);
+    const choice = port || publishedPort(container) || (await portFor(container, taken));
+    taken.push(choice);
+    return choice;
+  };
+  const { target, influxdb, grafana } = config;
+  return {
+    ...config,
+    influxdb: { ...influxdb, port: await chosen(influxdb.port, "influxdb") },
+    grafana: { ...grafana, port: await chosen(grafana.port, "grafana") },
+    target:
+      target.kind === "sample"
+        ? { ...target, port: await chosen(target.port, "coupon-api") }
+        : target,
+  };
+}
+
+/**
  * Refuses ports that something else holds, before anything is created.
  *
  * @throws ConfigError naming the key and the port
@@ -271,7 +337,10 @@ export async function requireFreePort(key: string, port: number, isOwn = () => f
   );
 }
 
-/** The ports on 127.0.0.1 that the stack takes, with the key that sets each and who holds it. */
+/**
+ * The ports on 127.0.0.1 that the stack takes, with the key that sets each and who holds it; without
+ * those that are still to be chosen.
+ */
 export function publishedPorts(config: StackConfig) {
   const ports = [
     { key: "influxdbPort", port: config.influxdb.port, service: "influxdb" },
@@ -280,7 +349,7 @@ export function publishedPorts(config: StackConfig) {
   if (config.target.kind === "sample") {
     ports.push({ key: "couponApiPort", port: config.target.port, service: "coupon-api" });
   }
-  return ports;
+  return ports.filter(({ port }) => port > 0);
 }
 
 function parseBaseUrl(value: string, required: boolean, refuse: (allowed: string) => never) {

@@ -6,18 +6,24 @@ import { Grafana } from "./components/grafana";
 import { InfluxDb } from "./components/influxdb";
 import { LoadTest } from "./components/load-test";
 import { stackNetwork } from "./components/service";
-import { containerName, parseConfig, projectValues, requireFreePorts } from "./config";
+import { containerName, parseConfig, projectValues, requireFreePorts, withPorts } from "./config";
 import { arrivalRate, ownScript } from "./k6/profile";
 
 export = async () => {
   const stack = pulumi.getStack();
-  const config = parseConfig(projectValues(pulumi.runtime.allConfig()), process.cwd());
+  const values = parseConfig(projectValues(pulumi.runtime.allConfig()), process.cwd());
+  const config = await withPorts(values, stack);
   await requireFreePorts(config, stack);
   const { profile, thresholds, script, executor, runId, maxSeries, baseline, maxRegression } =
     config;
+  const { allowedHosts, keepData } = config;
 
   const network = stackNetwork(containerName(stack, "network"));
-  const named = (service: string) => ({ containerName: containerName(stack, service), network });
+  const named = (service: string) => ({
+    containerName: containerName(stack, service),
+    network,
+    keepData,
+  });
   const influxdb = new InfluxDb("influxdb", {
     ...named("influxdb"),
     ...config.influxdb,
@@ -53,6 +59,7 @@ export = async () => {
     network,
     influxdb,
     target,
+    allowedHosts,
     dashboardUrl: dashboards.url,
     after: [influxdb, dashboards, ...(target instanceof CouponApi ? [target] : [])],
   });

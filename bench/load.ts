@@ -89,6 +89,7 @@ export async function runOurs(
     thresholds: defaultThresholds,
     baseline: "",
     maxRegression: [],
+    allowedHosts: [],
     maxSeries: 1000,
     executor: { kind: "local", binary: bench.k6 },
     target: { url: targetUrl, version: "" },

@@ -10,6 +10,8 @@ export interface GrafanaArgs {
   image: string;
   containerName: string;
   network: docker.Network;
+  /** Whether Pulumi refuses to delete its volume. */
+  keepData?: boolean;
   /** On 127.0.0.1. */
   port: number;
   /** The mail server for alerts, `host:port`; without one, Grafana sends no mail. */
@@ -75,6 +77,7 @@ export class Grafana extends pulumi.ComponentResource {
         ],
         port: { internal: 3000, external: args.port },
         data: "/var/lib/grafana",
+        keepData: args.keepData,
         healthCheck: "wget -q -O /dev/null http://127.0.0.1:3000/api/health",
         memory: 1024,
       },

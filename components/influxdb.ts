@@ -29,6 +29,8 @@ export interface InfluxDbArgs {
   image: string;
   containerName: string;
   network: docker.Network;
+  /** Whether Pulumi refuses to delete its volume. */
+  keepData?: boolean;
   /** On 127.0.0.1. */
   port: number;
   /** The database that k6 writes. */
@@ -71,6 +73,7 @@ export class InfluxDb extends pulumi.ComponentResource {
         env: Object.entries(influxDbSettings).map(([name, value]) => `${name}=${value}`),
         port: { internal: 8086, external: args.port },
         data: "/var/lib/influxdb",
+        keepData: args.keepData,
         healthCheck: "wget -q -O /dev/null http://127.0.0.1:8086/ping",
         memory: 2048,
       },

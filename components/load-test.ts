@@ -20,6 +20,7 @@ export interface LoadTestArgs {
   executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
   network: docker.Network;
   target: RunRequest["target"];
+  allowedHosts: string[];
   influxdb: InfluxDb;
   dashboardUrl: string;
   /** What must be ready before the test starts; its image is fetched meanwhile. */

@@ -26,6 +26,8 @@ export interface ServiceArgs {
   port?: { internal: number; external: number };
   /** A volume of the container's name, mounted at this path. */
   data?: string;
+  /** Whether Pulumi refuses to delete that volume. */
+  keepData?: boolean;
   /** A shell command that succeeds once the service answers. */
   healthCheck: string;
   /** Memory limit in MiB. */
@@ -50,7 +52,12 @@ export class Service extends pulumi.ComponentResource {
       { parent },
     );
     const volume =
-      args.data && new docker.Volume(`${name}-data`, { name: args.containerName }, { parent });
+      args.data &&
+      new docker.Volume(
+        `${name}-data`,
+        { name: args.containerName },
+        { parent, protect: args.keepData },
+      );
 
     this.container = new docker.Container(
       `${name}-container`,

@@ -4,6 +4,46 @@ import { query, write } from "./influxdb";
 import { type Credentials, type Login, RunFailure, type RunRequest } from "./types";
 
 /**
+ * Whether load may be made on a URL's host: this machine, `*.local`, or one that is listed, by name
+ * or as `*.` and a domain.
+ */
+export function hostIsAllowed(url: string, allowedHosts: string[]): boolean {
+  const { hostname } = new URL(url);
+  const always = /^(localhost|127(\.\d+){3}|\[::1\]|.+\.(localhost|local))$/;
+  return (
+    always.test(hostname) ||
+    allowedHosts.some((allowed) =>
+      allowed.startsWith("*.") ? hostname.endsWith(allowed.slice(1)) : hostname === allowed,
+    )
+  );
+}
+
+/** @throws RunFailure when the target leads, by redirects, to a host that may not be tested */
+async function requireAllowedRedirects(start: string, allowedHosts: string[]): Promise<void> {
+  let url = start;
+  // As many as k6 follows.
+  for (let hop = 0; hop <= 10; hop++) {
+    if (!hostIsAllowed(url, allowedHosts)) {
+      throw new RunFailure(
+        `the target ${start} redirects to ${url}, a host that allowedHosts does not name`,
+      );
+    }
+    const answer = await fetch(url, {
+      redirect: "manual",
+      signal: AbortSignal.timeout(5000),
+    }).catch((error) => {
+      throw new RunFailure(
+        `the target did not answer: ${url}: ${error.cause?.code ?? error.message}`,
+      );
+    });
+    await answer.body?.cancel();
+    const location = answer.headers.get("location");
+    if (answer.status < 300 || answer.status > 399 || !location) return;
+    url = new URL(location, url).href;
+  }
+}
+
+/**
  * Waits until `url` answers over HTTP, with any status.
  *
  * @throws RunFailure after `seconds` without an answer, or when `signal` fires
@@ -16,21 +56,28 @@ export async function waitForAnswer(
 ): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
   let problem = "";
-  while (Date.now() < deadline) {
-    signal?.throwIfAborted();
-    try {
-      const response = await fetch(url, {
-        redirect: "manual",
-        signal: AbortSignal.timeout(5000),
-      });
-      await response.body?.cancel();
-      if (accepts(response)) return;
-      problem = `status ${response.status}`;
-    } catch (error) {
-      const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
-      problem = cause?.code ?? cause?.message ?? message;
+  // A connection that is cut while it is made, as by a container that starts, leaves `fetch` waiting
+  // for its timeout; neither keeps Node from ending, as if all were done.
+  const alive = setInterval(() => undefined, 1000);
+  try {
+    while (Date.now() < deadline) {
+      signal?.throwIfAborted();
+      try {
+        const response = await fetch(url, {
+          redirect: "manual",
+          signal: AbortSignal.timeout(5000),
+        });
+        await response.body?.cancel();
+        if (accepts(response)) return;
+        problem = `status ${response.status}`;
+      } catch (error) {
+        const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
+        problem = cause?.code ?? cause?.message ?? message;
+      }
+      await sleep(200);
     }
-    await sleep(200);
+  } finally {
+    clearInterval(alive);
   }
   throw new RunFailure(`${url} gave no good answer for ${seconds} s (${problem})`);
 }
@@ -47,6 +94,8 @@ export async function gate(
   await waitForAnswer(url + (health ?? ""), 30, signal, ready).catch((error) => {
     throw new RunFailure(`the target did not answer: ${error.message}`);
   });
+  // A target that tells its health is the stack's own.
+  if (!health) await requireAllowedRedirects(url, request.allowedHosts);
 
   // One point of one series, overwritten by each run: proof that writer and reader work together.
   const now = Date.now();

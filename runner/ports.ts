@@ -1,5 +1,6 @@
 /** Ports of 127.0.0.1: which are free, and which are the stack's own. */
 import { execFileSync } from "node:child_process";
+import * as crypto from "node:crypto";
 import * as net from "node:net";
 
 /** Whether nothing listens on this port of 127.0.0.1. */
@@ -24,6 +25,21 @@ export function freePort(): Promise<number> {
   });
 }
 
+/**
+ * A port of 127.0.0.1 that is free: the same for the same name, as long as nobody else has it. From
+ * 20000 to 29999, below those that systems give out by themselves.
+ *
+ * @param taken ports that are about to be used
+ */
+export async function portFor(name: string, taken: number[]): Promise<number> {
+  const start = crypto.createHash("sha256").update(name).digest().readUInt32BE();
+  for (let offset = 0; offset < 10_000; offset++) {
+    const port = 20_000 + ((start + offset) % 10_000);
+    if (!taken.includes(port) && (await portIsFree(port))) return port;
+  }
+  throw new Error("no port from 20000 to 29999 of 127.0.0.1 is free");
+}
+
 /** Whether the running container of this name publishes the port: then it is the stack's own. */
 export function publishedBy(container: string, port: number): boolean {
   try {
@@ -35,5 +51,23 @@ export function publishedBy(container: string, port: number): boolean {
     return ports.includes(`127.0.0.1:${port}->`);
   } catch {
     return false;
+  }
+}
+
+/** The port that a container publishes, running or stopped; `undefined` without the container. */
+export function publishedPort(container: string): number | undefined {
+  const bindings = "{{range .HostConfig.PortBindings}}{{(index . 0).HostPort}}{{end}}";
+  try {
+    const found = execFileSync(
+      "docker",
+      ["container", "inspect", "--format", bindings, container],
+      {
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "ignore"],
+      },
+    );
+    return Number(found) || undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -53,6 +53,7 @@ export async function rehearse(config: StackConfig, signal: AbortSignal) {
       maxSeries: config.maxSeries,
       executor: { kind: "local", binary: parts.k6 },
       target: { url: await startTarget(config, parts, folder, running, signal), version: "" },
+      allowedHosts: config.allowedHosts,
       influxdb: { url, database: "k6" },
     };
     const { id } = await runLoadTest(request, credentials, say, signal).catch(async (error) => {
@@ -88,7 +89,7 @@ async function startTarget(
   const redis = await startRedis(parts["redis-server"], folder, await freePort(), signal);
   running.push(redis);
   const settings = { redisUrl: redis.url, couponId: profile.couponId, stock: target.stock };
-  const api = await startCouponApi(folder, target.port, settings, signal);
+  const api = await startCouponApi(folder, target.port || (await freePort()), settings, signal);
   running.push(api);
   return api.url;
 }

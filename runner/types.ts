@@ -44,6 +44,8 @@ export interface RunRequest {
    * that answers well once the target is ready; without one, any answer will do.
    */
   target: Address & { version: string; health?: string };
+  /** Hosts that the target may be on, or lead to, besides those that always may be. */
+  allowedHosts: string[];
   influxdb: Address & { database: string };
   /** The dashboard's address without a time range; absent where there is no Grafana. */
   dashboardUrl?: string;

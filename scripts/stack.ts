@@ -1,6 +1,6 @@
 /**
- * `make up`, `preview`, `load`, `destroy`, `compare` and `password`: prepares what Pulumi needs, runs it, and
- * tells how it ended. `pulumi` typed directly does the same work with a login and stack of its
+ * `make up`, `preview`, `load`, `drift`, `destroy`, `compare` and `password`: prepares what Pulumi
+ * needs, runs it, and tells how it ended. `pulumi` typed directly does the same work with a login and stack of its
  * user's own.
  *
  * Usage: stack.ts <command> <stack> [key=value ...]
@@ -17,6 +17,7 @@ import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
 import { RunFailure } from "../runner/types";
+import { asEvents, containersOf, driftOf, type Resource, start } from "./drift";
 import { prerequisites, pulumiCommand } from "./prerequisites";
 import { readSettings } from "./settings";
 
@@ -25,13 +26,6 @@ const stateFolder = ".state";
 
 /** A failure told in one line. */
 class Failure extends Error {}
-
-/** A resource of an exported state, as far as it is of interest. */
-interface Resource {
-  urn: string;
-  /** Secrets are objects with their JSON as `plaintext`. */
-  outputs?: Record<string, unknown>;
-}
 
 const [command, stack, ...settings] = process.argv.slice(2);
 
@@ -43,7 +37,10 @@ const commands: Record<string, () => Promise<void>> = {
     const before = latestRun(stack);
     // A test that failed is run again, though nothing has changed since.
     const again = before?.verdict === "failed" && (await isUp()) ? ["--replace", loadTestUrn] : [];
-    const exitCode = await pulumi("up", "--yes", "--skip-preview", ...changes(), ...again);
+    await putContainersBack();
+    // It looks at all that is there first, so that what was changed by hand is put back.
+    const settled = ["--yes", "--skip-preview", "--refresh", ...changes()];
+    const exitCode = await pulumi("up", ...settled, ...again);
     conclude(exitCode, before?.id);
   },
   async preview() {
@@ -59,9 +56,33 @@ const commands: Record<string, () => Promise<void>> = {
     const exitCode = await pulumi("up", "--yes", "--skip-preview", ...changes(), ...again);
     conclude(exitCode, before?.id);
   },
+  async drift() {
+    await prepare();
+    if (!(await isUp())) throw new Failure(`stack ${stack} is not up: run make up first`);
+    Object.assign(process.env, asEvents);
+    const looked = await ask("refresh", "--preview-only", "--json", ...changes());
+    const { rows, unseen } = driftOf(looked.output);
+    if (rows.length > 0) console.log(`${columns([["resource", "by hand"], ...rows])}\n`);
+    for (const each of unseen) console.log(`not looked at: ${each}\n`);
+    if (rows.length + unseen.length > 0) {
+      const names = rows.map(([name, what]) => `${name} (${what})`).join(", ");
+      throw new Failure(
+        `changed by hand: ${names || "what cannot be looked at"}; make up puts it back`,
+      );
+    }
+    if (!looked.ok) throw new Failure(`Pulumi cannot look: ${looked.complaint.trim()}`);
+    console.log("nothing was changed by hand");
+  },
   async destroy() {
     selectBackend();
     if (!(await selectStack())) {
+      const kept = (await resources()).filter(({ protect }) => protect);
+      if (kept.length > 0) {
+        throw new Failure(
+          `stack ${stack} keeps its data (${kept.map(({ urn }) => urn.split("::").at(-1)).join(", ")}); ` +
+            `to remove it, too, first run make up STACK=${stack} keepData=false`,
+        );
+      }
       const settled = ["--yes", "--skip-preview", "--config-file", stackFile];
       if ((await pulumi("destroy", ...settled)) !== 0) {
         throw new Failure("not everything is gone; the first error above says why, try again");
@@ -100,13 +121,33 @@ const commands: Record<string, () => Promise<void>> = {
   },
 };
 
+/** The resources in the stack's state, secrets in clear text; none before the first `up`. */
+async function resources(): Promise<Resource[]> {
+  const { ok, output } = await ask("stack", "export", "--show-secrets");
+  return ok ? (JSON.parse(output).deployment.resources ?? []) : [];
+}
+
+/** Has all containers run that were stopped or removed by hand: what is in them is looked at next. */
+async function putContainersBack(): Promise<void> {
+  const away = containersOf(await resources()).filter(({ running }) => !running);
+  const gone = away.filter(({ running }) => running === undefined);
+  if (gone.length > 0) {
+    const these = gone.flatMap(({ urn }) => ["--target", urn]);
+    const settled = ["--yes", "--skip-preview", ...changes(), ...these];
+    await pulumi("refresh", ...settled);
+    await pulumi("up", ...settled);
+  }
+  const names = away.map(({ name }) => name);
+  if (names.length > 0) console.log(`put back: ${names.join(", ")}\n`);
+  await start(names);
+}
+
 /** What is in the stack's state: the outputs of a stack itself come only with its first passed run. */
 async function exported() {
   selectBackend();
-  const { ok, output: state } = await ask("stack", "export", "--show-secrets");
-  const resources: Resource[] = ok ? (JSON.parse(state).deployment.resources ?? []) : [];
+  const all = await resources();
   const output = (name: string, property: string) => {
-    const found = resources.find(({ urn }) => urn.endsWith(`::${name}`))?.outputs?.[property];
+    const found = all.find(({ urn }) => urn.endsWith(`::${name}`))?.outputs?.[property];
     if (found === undefined) throw new Failure(`stack ${stack} is not up: run make up first`);
     return found;
   };
@@ -220,10 +261,14 @@ function pulumi(...args: string[]): Promise<number> {
 /** Asks Pulumi something on the side. */
 async function ask(...args: string[]): Promise<{ ok: boolean; output: string; complaint: string }> {
   try {
-    const { stdout } = await promisify(execFile)(pulumiCommand, [...args, "--stack", stack]);
+    const { stdout } = await promisify(execFile)(pulumiCommand, [...args, "--stack", stack], {
+      // A state with two dashboards is larger than the megabyte that Node takes by default.
+      maxBuffer: 1e9,
+    });
     return { ok: true, output: stdout, complaint: "" };
   } catch (error) {
-    return { ok: false, output: "", complaint: String((error as { stderr?: string }).stderr) };
+    const { stdout, stderr } = error as { stdout?: string; stderr?: string };
+    return { ok: false, output: stdout ?? "", complaint: String(stderr) };
   }
 }
 

@@ -19,15 +19,23 @@ export class GrafanaApi {
     private readonly login?: Login,
   ) {}
 
+  put(path: string, body: unknown) {
+    return this.ask(path, body, "PUT");
+  }
+
   /** A GET, or with `body` a POST. */
-  async ask(path: string, body?: unknown): Promise<{ status: number; body: any }> {
+  async ask(
+    path: string,
+    body?: unknown,
+    method = body ? "POST" : "GET",
+  ): Promise<{ status: number; body: any }> {
     const headers: Record<string, string> = { "content-type": "application/json" };
     if (this.login) {
       const { username, password } = this.login;
       headers.authorization = `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
     }
     const response = await fetch(this.url + path, {
-      method: body ? "POST" : "GET",
+      method,
       headers,
       body: body ? JSON.stringify(body) : undefined,
     });

@@ -29,6 +29,7 @@ export interface Registered {
   /** Sorted, explicit ones and those of inputs; a component stands for what is in it. */
   dependencies: string[];
   deletedWith: string;
+  protect: boolean;
   provider: string;
   replaceOnChanges: string[];
   deleteBeforeReplace: boolean;
@@ -97,6 +98,7 @@ export function recordPulumi(more: States = {}, stack = "dev"): Recording {
       ...(code === undefined ? {} : { code: String(code) }),
       dependencies: request.getDependenciesList().map(ref).sort(),
       deletedWith: ref(request.getDeletedwith()),
+      protect: request.getProtect(),
       provider: ref(request.getProvider().replace(/::[^:]*$/, "")),
       replaceOnChanges: request.getReplaceonchangesList(),
       deleteBeforeReplace: request.getDeletebeforereplace(),

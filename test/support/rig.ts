@@ -151,7 +151,7 @@ export class Rig {
       executor: { kind: "local", binary: this.parts.k6 },
       target: { url: targetUrl, version: "" },
       influxdb: { url: this.admin.url, database: store.database },
-      ...{ baseline: "", maxRegression: [] },
+      ...{ baseline: "", maxRegression: [], allowedHosts: [] },
       maxSeries: 100,
       ...changed,
       profile: {

@@ -13,6 +13,7 @@ import {
   projectValues,
   publishedPorts,
   requireFreePorts,
+  withPorts,
   type Values,
 } from "../../config";
 import { defaultProfile, defaultThresholds, ownScript } from "../../k6/profile";
@@ -60,9 +61,8 @@ describe("Pulumi.yaml", () => {
   test.each(keys)("declares %s with a type, a default of that type and a description", (key) => {
     const { type, default: value, description, ...rest } = declared[key];
     expect(rest).toEqual({});
-    expect([type, typeof value]).toEqual(
-      type === "integer" ? ["integer", "number"] : ["string", "string"],
-    );
+    expect(["string", "integer", "boolean"]).toContain(type);
+    expect(typeof value).toBe(type === "integer" ? "number" : type);
     expect(description).toMatch(/^\S.{10,}[^.]\.$/s);
   });
 
@@ -129,6 +129,8 @@ describe("a configuration", () => {
   test("of an external target has everything but the sample's", () => {
     expect(parsed()).toEqual({
       target: { kind: "external", baseUrl: "http://localhost:8080" },
+      allowedHosts: [],
+      keepData: false,
       script: "k6/coupon-issue.ts",
       profile: defaultProfile,
       thresholds: defaultThresholds,
@@ -167,11 +169,14 @@ describe("a configuration", () => {
       ...{ maxSeries: "36", baseline: "37", maxRegression: "p95 38%, rps 39.5 %" },
       ...{ historyRetention: "40w", alertWebhookUrl: "http://41", alertSlackUrl: "https://42" },
       ...{ alertEmail: "a@43, b@44", smtpHost: "mail:45", smtpUser: "46", smtpPassword: "47" },
+      ...{ allowedHosts: "a.48, *.b.49", keepData: "true", maxRate: "50", maxDuration: "51s" },
       ...{ influxdbPort: "28", grafanaPort: "29", couponApiPort: "30", influxdbImage: "a:31" },
       ...{ grafanaImage: "b:32", k6Image: "c:33", redisImage: "d:34", nodeImage: "e:35" },
     };
     expect(parseConfig({ ...sample, ...values }, process.cwd())).toEqual({
       target: { kind: "sample", port: 30, stock: 27, redisImage: "d:34", nodeImage: "e:35" },
+      allowedHosts: ["a.48", "*.b.49"],
+      keepData: true,
       script: "k6/coupon-issue.ts",
       profile: {
         ...{ rate: 11, timeUnit: "12s", duration: "13s", preAllocatedVUs: 14, maxVUs: 15 },
@@ -293,10 +298,10 @@ describe("a whole number", () => {
     expect(parsed({ droppedIterationsLimit: "0" }).thresholds.droppedIterations).toBe(0);
   });
 
-  test.each(["influxdbPort", "grafanaPort", "couponApiPort"])("%s is 1 to 65535", (key) => {
-    for (const value of ["0", "65536", "-1", "http"]) {
+  test.each(["influxdbPort", "grafanaPort", "couponApiPort"])("%s is 0 to 65535", (key) => {
+    for (const value of ["65536", "-1", "http"]) {
       expect(refusal({ [key]: value }, sample)).toBe(
-        `configuration key "${key}" is "${value}": must be a whole number, 1 to 65535`,
+        `configuration key "${key}" is "${value}": must be a whole number, 0 to 65535`,
       );
     }
     for (const value of ["1", "65535"]) {
@@ -422,14 +427,79 @@ describe("the target", () => {
     ["https://shop.example/api//", "https://shop.example/api"],
     ["http://[::1]:8080", "http://[::1]:8080"],
   ])("outside may be given as %s", (value, baseUrl) => {
-    expect(parsed({ baseUrl: value }).target).toEqual({ kind: "external", baseUrl });
+    const allowedHosts = "shop.example";
+    expect(parsed({ baseUrl: value, allowedHosts }).target).toEqual({ kind: "external", baseUrl });
   });
+
+  test.each([
+    ["http://localhost:8080", "", true],
+    ["http://127.1.2.3", "", true],
+    ["http://[::1]:8080", "", true],
+    ["http://api.local", "", true],
+    ["http://api.localhost", "", true],
+    ["https://api.example.com", "", false],
+    ["https://api.example.com", "api.example.com", true],
+    ["https://API.example.com:8443/v1", "other.example, Api.Example.com", true],
+    ["https://a.b.example.com", "*.example.com", true],
+    ["https://example.com", "*.example.com", false],
+    ["https://badexample.com", "*.example.com", false],
+    ["https://api.example.com.evil.example", "api.example.com", false],
+    ["http://10.0.0.1", "", false],
+    ["http://0.0.0.0:8080", "", false],
+    ["http://notlocal", "", false],
+  ])("at %s, with %j allowed, is tested: %s", (baseUrl, allowedHosts, allowed) => {
+    if (allowed) return void parsed({ baseUrl, allowedHosts });
+    expect(refusal({ baseUrl, allowedHosts })).toBe(
+      `configuration key "baseUrl" is "${baseUrl}": must be on this machine, in *.local or on a ` +
+        `host that allowedHosts names, which is "${allowedHosts}"`,
+    );
+  });
+
+  test.each(["https://api.example.com", "api.example.com:80", "*", "a b"])(
+    "has no allowed host called %s",
+    (allowedHosts) => {
+      expect(refusal({ allowedHosts })).toContain(
+        `configuration key "allowedHosts" is "${allowedHosts}": must be empty or hosts`,
+      );
+    },
+  );
 
   test("is either the sample or outside, not both", () => {
     expect(refusal({ baseUrl: "http://localhost:8080" }, sample)).toBe(
       `configuration key "baseUrl" is "http://localhost:8080": ` +
         `must be empty, or target must be external`,
     );
+  });
+});
+
+describe("the load", () => {
+  test("is no more a second than maxRate", () => {
+    parsed({ rate: "200", timeUnit: "2s", maxRate: "100" });
+    expect(refusal({ rate: "201", timeUnit: "2s", maxRate: "100" })).toBe(
+      `configuration key "rate" is "201": ` +
+        `with timeUnit 2s that is 100.5 iterations a second, but maxRate is 100`,
+    );
+    expect(refusal({ maxRate: "0" })).toContain(`key "maxRate" is "0": must be a whole number`);
+  });
+
+  test("is no longer than maxDuration", () => {
+    parsed({ duration: "60s", maxDuration: "1m" });
+    expect(refusal({ duration: "61s", maxDuration: "1m" })).toBe(
+      `configuration key "duration" is "61s": must be at most maxDuration, which is 1m`,
+    );
+    expect(refusal({ maxDuration: "long" })).toContain(`key "maxDuration" is "long": must be`);
+  });
+});
+
+describe("ports that are 0", () => {
+  test("are chosen, each another; the others stay", async () => {
+    const config = parseConfig({ ...sample, influxdbPort: "0", couponApiPort: "0" }, process.cwd());
+    expect(publishedPorts(config).map(({ key }) => key)).toEqual(["grafanaPort"]);
+    const ports = publishedPorts(await withPorts(config, "no-such-stack"));
+    expect(ports.map(({ key }) => key)).toEqual(["influxdbPort", "grafanaPort", "couponApiPort"]);
+    expect(ports[1].port).toBe(3000);
+    expect(new Set(ports.map(({ port }) => port)).size).toBe(3);
+    expect(publishedPorts(await withPorts(config, "no-such-stack"))).toEqual(ports);
   });
 });
 

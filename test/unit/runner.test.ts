@@ -176,7 +176,7 @@ const requestFor = (more: Partial<RunRequest> = {}): RunRequest => ({
   scriptHash: "0",
   profile: defaultProfile,
   thresholds: defaultThresholds,
-  ...{ baseline: "", maxRegression: [] },
+  ...{ baseline: "", maxRegression: [], allowedHosts: [] },
   maxSeries: 1000,
   executor: { kind: "local", binary: "k6" },
   target: { url: "http://127.0.0.1:8080", version: "1" },
@@ -755,6 +755,36 @@ describe("the gate", () => {
     await gate(requestFor({ target, influxdb }), credentials, signal);
     expect(asked).toEqual(["/health", "/health", "/health"]);
     expect(slept).toEqual([200, 200]);
+  });
+
+  test("stays shut for a target that leads to a host that nobody allowed", async () => {
+    const influxdb = await fakeInfluxDb();
+    const url = await serve((request, response) => {
+      const location = { "/": "/a", "/a": "https://shop.example/" }[request.url ?? ""];
+      response.writeHead(302, { location }).end();
+    });
+    const opened = (allowedHosts: string[]) =>
+      gate(
+        requestFor({ target: { url, version: "1" }, influxdb, allowedHosts }),
+        credentials,
+        signal,
+      );
+    await expect(opened([])).rejects.toThrow(
+      new RunFailure(
+        `the target ${url} redirects to https://shop.example/, a host that allowedHosts does not name`,
+      ),
+    );
+    expect(influxdb.seen).toEqual([]);
+  });
+
+  test("opens for a target that leads to itself", async () => {
+    const influxdb = await fakeInfluxDb();
+    const url = await serve((request, response) => {
+      if (request.url === "/") response.writeHead(301, { location: "/home" }).end();
+      else response.end("home");
+    });
+    const request = requestFor({ target: { url, version: "1" }, influxdb });
+    await expect(gate(request, credentials, signal)).resolves.toBeUndefined();
   });
 
   test("stays shut for a target that is not healthy in 30 seconds", async () => {

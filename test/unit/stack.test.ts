@@ -321,12 +321,25 @@ describe("a stack with the sample target", () => {
 
 describe("a stack with an external target", () => {
   test("has no coupon API, and tests the given address", async () => {
-    const { recording } = await up({ baseUrl: "https://shop.example/" });
+    const { recording } = await up({
+      baseUrl: "https://shop.example/",
+      allowedHosts: "*.example, shop.example",
+    });
     expect(recording.refs).toEqual([...always, ...k6Image].sort());
     expect(requestOf(recording).target).toEqual({
       url: "https://shop.example",
       version: "external",
     });
+    expect(requestOf(recording).allowedHosts).toEqual(["*.example", "shop.example"]);
+  });
+
+  test("keeps its data where the configuration says so", async () => {
+    const volumes = async (keepData: string) => {
+      const { recording } = await up({ baseUrl: "http://localhost:8080", keepData });
+      return recording.ofType("docker:index/volume:Volume").map(({ protect }) => protect);
+    };
+    expect(await volumes("true")).toEqual([true, true]);
+    expect(await volumes("false")).toEqual([false, false]);
   });
 
   test("may have the port of the sample taken by its target", async () => {

@@ -1,0 +1,66 @@
+import { describe, expect, test } from "vitest";
+import { driftOf } from "../../scripts/drift";
+
+const line = (event: object) => `${JSON.stringify(event)}\n`;
+const step = (op: string, type: string, name: string, more: object = {}) =>
+  line({
+    resOutputsEvent: {
+      metadata: {
+        ...{ op, urn: `urn:pulumi:dev::p::coupon-load-test:index:X$${type}::${name}` },
+        ...more,
+      },
+    },
+  });
+const changed = (...keys: string[]) => ({
+  detailedDiff: Object.fromEntries(keys.map((key) => [key, {}])),
+});
+const container = "docker:index/container:Container";
+
+describe("drift", () => {
+  test("is none where all is the same", () => {
+    const events =
+      step("same", container, "influxdb-container") +
+      step("refresh", "grafana:oss/folder:Folder", "dashboards-folder") +
+      step("update", "X::pulumi:pulumi:Stack", "coupon-load-test-dev") +
+      line({ summaryEvent: {} });
+    expect(driftOf(events)).toEqual({ rows: [], unseen: [] });
+    expect(driftOf("")).toEqual({ rows: [], unseen: [] });
+  });
+
+  test("names what has stopped, what is gone and what was changed", () => {
+    const outputs = { url: "u", password: "[secret]", privilege: "READ" };
+    const rights = {
+      detailedDiff: null,
+      old: { outputs },
+      new: { outputs: { ...outputs, privilege: "WRITE" } },
+    };
+    const events =
+      step("update", container, "influxdb-container", changed("mustRun", "ports")) +
+      step("delete", container, "grafana-container") +
+      step("update", container, "coupon-api-container", changed("memory")) +
+      step("update", "grafana:oss/dataSource:DataSource", "source", changed("url", "name")) +
+      step("update", "pulumi-nodejs:dynamic/influxdb:User", "influxdb-grafana", rights) +
+      step("update", "grafana:oss/folder:Folder", "dashboards-folder");
+    expect(driftOf(events).rows).toEqual([
+      ["influxdb-container", "stopped"],
+      ["grafana-container", "gone"],
+      ["coupon-api-container", "changed: memory"],
+      ["source", "changed: url, name"],
+      ["influxdb-grafana", "changed: privilege"],
+      ["dashboards-folder", "changed: its properties"],
+    ]);
+  });
+
+  test("tells once what could not be looked at", () => {
+    const said = (severity: string, message: string) =>
+      line({ diagnosticEvent: { severity, message } });
+    const gone =
+      "<{%reset%}>Preview failed: InfluxDB does not answer at http://127.0.0.1:1\n<{%reset%}>";
+    const events =
+      said("warning", "using a plugin from PATH") +
+      said("error", gone) +
+      said("error", gone) +
+      said("error", "<{%reset%}>preview failed<{%reset%}>");
+    expect(driftOf(events).unseen).toEqual(["InfluxDB does not answer at http://127.0.0.1:1"]);
+  });
+});
