@@ -78,8 +78,10 @@ const commands: Record<string, () => Promise<void>> = {
     if (!(await selectStack())) {
       const kept = (await resources()).filter(({ protect }) => protect);
       if (kept.length > 0) {
+        // The order of a state is that in which its resources came to be ready.
+        const names = kept.map(({ urn }) => urn.split("::").at(-1)).sort();
         throw new Failure(
-          `stack ${stack} keeps its data (${kept.map(({ urn }) => urn.split("::").at(-1)).join(", ")}); ` +
+          `stack ${stack} keeps its data (${names.join(", ")}); ` +
             `to remove it, too, first run make up STACK=${stack} keepData=false`,
         );
       }

@@ -8,6 +8,7 @@ import { text } from "node:stream/consumers";
 import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { freePort } from "../../runner/ports";
+import { GrafanaApi, type Login } from "../support/grafana";
 import {
   Clone,
   freePorts,
@@ -119,6 +120,12 @@ describe("alerts", () => {
     for (const secret of ["T0PSECRET", "S0PSECRET"]) {
       expect(shown + clone.readAll(".state/.pulumi")).not.toContain(secret);
     }
+    // Grafana takes up a new contact within a minute.
+    const login = JSON.parse((await clone.make("password")).stdout) as Login;
+    const grafana = new GrafanaApi((await clone.outputs()).grafanaUrl, login);
+    const inUse = async () =>
+      (await grafana.ask("/api/alertmanager/grafana/api/v2/status")).body.config.route.receiver;
+    await expect.poll(inUse, { timeout: 90_000, interval: 1000 }).toBe("load-test");
   });
 
   it("fire on a run that breaks limits, with the figures", async () => {

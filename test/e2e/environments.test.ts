@@ -156,7 +156,7 @@ describe("guard rails", () => {
     const present = await clone.inDocker();
     const refused = await clone.make("destroy");
     expect(refused.lastLine).toBe(
-      `make destroy: stack ${clone.stack} keeps its data (influxdb-data, grafana-data); ` +
+      `make destroy: stack ${clone.stack} keeps its data (grafana-data, influxdb-data); ` +
         `to remove it, too, first run make up STACK=${clone.stack} keepData=false`,
     );
     expect(await clone.inDocker()).toEqual(present);
