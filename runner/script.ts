@@ -2,6 +2,7 @@
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { transformSync } from "esbuild";
 
 /** The files beside a script, by name with `/`, sorted; without `node_modules` and `.git`. */
 export function scriptFiles(script: string): { name: string; content: Buffer }[] {
@@ -18,11 +19,29 @@ export function scriptFiles(script: string): { name: string; content: Buffer }[]
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** Changes when the script or a file beside it does. */
+/** Changes when the script or a file beside it does, but for their comments and layout. */
 export function scriptHash(script: string): string {
   const hash = crypto.createHash("sha256");
   for (const { name, content } of scriptFiles(script)) {
-    hash.update(`${name}\0${content.length}\0`).update(content);
+    const kept = meaning(name, content);
+    hash.update(`${name}\0${kept.length}\0`).update(kept);
   }
   return hash.digest("hex");
+}
+
+/** What of a file k6 goes by: of code, no comment. A file that does not compile is taken whole. */
+function meaning(name: string, content: Buffer): Buffer {
+  const kind = /\.[cm]?([jt]s)$/.exec(name)?.[1] as "js" | "ts" | undefined;
+  if (!kind) return content;
+  try {
+    const { code } = transformSync(content.toString(), {
+      loader: kind,
+      minifyWhitespace: true,
+      legalComments: "none",
+      logLevel: "silent",
+    });
+    return Buffer.from(code);
+  } catch {
+    return content;
+  }
 }

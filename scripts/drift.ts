@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { waitForAnswer } from "../runner/gate";
 import { publishedPort } from "../runner/ports";
+import { type EngineEvent, nameOf } from "./events";
 
 /** A resource of an exported state, as far as it is of interest. */
 export interface Resource {
@@ -12,20 +13,6 @@ export interface Resource {
   outputs?: Record<string, unknown>;
 }
 
-/** An event of Pulumi's engine, as far as it is of interest. */
-interface EngineEvent {
-  resOutputsEvent?: {
-    metadata: {
-      op: string;
-      urn: string;
-      detailedDiff?: Record<string, unknown> | null;
-      old?: { outputs?: Record<string, unknown> } | null;
-      new?: { outputs?: Record<string, unknown> } | null;
-    };
-  };
-  diagnosticEvent?: { severity: string; message: string };
-}
-
 export interface Drift {
   /** Resource and what became of it, such as `dashboards-influxdb`, `changed: url`. */
   rows: [name: string, what: string][];
@@ -33,35 +20,25 @@ export interface Drift {
   unseen: string[];
 }
 
-/**
- * Has Pulumi's engine print its events, one a line, with `--json`. The document that it prints
- * without this leaves out what changed in resources whose provider gives no details.
- */
-export const asEvents = { PULUMI_ENABLE_STREAMING_JSON_PREVIEW: "true" };
-
-/** Reads the events of a `pulumi refresh --preview-only --json`. */
-export function driftOf(events: string): Drift {
+/** Reads the events of a `pulumi refresh --preview-only`. */
+export function driftOf(events: EngineEvent[]): Drift {
   const rows: Drift["rows"] = [];
   const unseen = new Set<string>();
-  for (const line of events.split("\n")) {
-    if (!line.startsWith("{")) continue;
-    const { resOutputsEvent, diagnosticEvent }: EngineEvent = JSON.parse(line);
+  for (const { resOutputsEvent, diagnosticEvent } of events) {
     if (diagnosticEvent?.severity === "error") {
       const message = diagnosticEvent.message.replace(/<\{%.*?%\}>/g, "").trim();
       if (!/preview failed$/.test(message)) unseen.add(message.replace(/^Preview failed: /, ""));
     }
-    const { op, urn, detailedDiff, old, ...rest } = resOutputsEvent?.metadata ?? {
-      op: "",
-      urn: "",
-    };
+    if (!resOutputsEvent) continue;
+    const { op, urn, detailedDiff, old, new: found } = resOutputsEvent.metadata;
     if (!["update", "delete"].includes(op) || urn.includes("::pulumi:pulumi:")) continue;
-    const [before, after] = [old?.outputs ?? {}, rest.new?.outputs ?? {}];
+    const [before, after] = [old?.outputs ?? {}, found?.outputs ?? {}];
     const differs = (key: string) => JSON.stringify(before[key]) !== JSON.stringify(after[key]);
     const keys = detailedDiff ? Object.keys(detailedDiff) : Object.keys(after).filter(differs);
     // How Docker's provider says that a container is there, but does not run.
     const stopped = urn.includes("docker:index/container:") && keys.includes("mustRun");
     const what = stopped ? "stopped" : `changed: ${keys.join(", ") || "its properties"}`;
-    rows.push([urn.split("::").at(-1)!, op === "delete" ? "gone" : what]);
+    rows.push([nameOf(urn), op === "delete" ? "gone" : what]);
   }
   return { rows, unseen: [...unseen] };
 }

@@ -7,17 +7,20 @@
  */
 import { execFile, spawn } from "node:child_process";
 import * as crypto from "node:crypto";
+import { once } from "node:events";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { promisify } from "node:util";
+import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
 import { ConfigError, parseConfig, project, type StackConfig } from "../config";
 import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
-import { RunFailure } from "../runner/types";
-import { asEvents, containersOf, driftOf, type Resource, start } from "./drift";
+import { RunFailure, type Summary } from "../runner/types";
+import { containersOf, driftOf, type Resource, start } from "./drift";
+import { type EngineEvent, eventsOf, nameOf } from "./events";
+import { loadTestLine, previewMarkdown, previewOf } from "./preview";
 import { prerequisites, pulumiCommand } from "./prerequisites";
 import { readSettings } from "./settings";
 
@@ -35,8 +38,7 @@ const commands: Record<string, () => Promise<void>> = {
   async up() {
     await prepare();
     const before = latestRun(stack);
-    // A test that failed is run again, though nothing has changed since.
-    const again = before?.verdict === "failed" && (await isUp()) ? ["--replace", loadTestUrn] : [];
+    const again = await testAgain(before);
     await putContainersBack();
     // It looks at all that is there first, so that what was changed by hand is put back.
     const settled = ["--yes", "--skip-preview", "--refresh", ...changes()];
@@ -44,9 +46,15 @@ const commands: Record<string, () => Promise<void>> = {
     conclude(exitCode, before?.id);
   },
   async preview() {
+    const file = "preview.md";
+    fs.rmSync(file, { force: true });
     await prepare();
-    const exitCode = await pulumi("preview", "--diff", ...changes());
+    const args = ["preview", "--diff", ...changes(), ...(await testAgain(latestRun(stack)))];
+    const { exitCode, text } = await shownAndKept(...args, ...withEvents);
+    const preview = previewOf(loggedEvents(), loadTestUrn);
     if (exitCode !== 0) throw new Failure("the preview failed; its first error above says why");
+    fs.writeFileSync(file, previewMarkdown(stack, preview, text));
+    console.log(`\n${loadTestLine(preview)}\nas Markdown  ${file}`);
   },
   async load() {
     await prepare();
@@ -59,9 +67,8 @@ const commands: Record<string, () => Promise<void>> = {
   async drift() {
     await prepare();
     if (!(await isUp())) throw new Failure(`stack ${stack} is not up: run make up first`);
-    Object.assign(process.env, asEvents);
-    const looked = await ask("refresh", "--preview-only", "--json", ...changes());
-    const { rows, unseen } = driftOf(looked.output);
+    const looked = await ask("refresh", "--preview-only", ...changes(), ...withEvents);
+    const { rows, unseen } = driftOf(loggedEvents());
     if (rows.length > 0) console.log(`${columns([["resource", "by hand"], ...rows])}\n`);
     for (const each of unseen) console.log(`not looked at: ${each}\n`);
     if (rows.length + unseen.length > 0) {
@@ -79,7 +86,7 @@ const commands: Record<string, () => Promise<void>> = {
       const kept = (await resources()).filter(({ protect }) => protect);
       if (kept.length > 0) {
         // The order of a state is that in which its resources came to be ready.
-        const names = kept.map(({ urn }) => urn.split("::").at(-1)).sort();
+        const names = kept.map(({ urn }) => nameOf(urn)).sort();
         throw new Failure(
           `stack ${stack} keeps its data (${names.join(", ")}); ` +
             `to remove it, too, first run make up STACK=${stack} keepData=false`,
@@ -220,6 +227,10 @@ async function checkMachine(config: StackConfig) {
 function selectBackend() {
   fs.mkdirSync(stateFolder, { recursive: true });
   const { env } = process;
+  // A workflow has an empty text for a variable that its repository does not set.
+  for (const name of ["PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"]) {
+    if (env[name] === "" && !env.PULUMI_BACKEND_URL) delete env[name];
+  }
   if (!env.PULUMI_ACCESS_TOKEN) {
     env.PULUMI_BACKEND_URL ??= `file://./${stateFolder}`;
     if (env.PULUMI_CONFIG_PASSPHRASE === undefined && !env.PULUMI_CONFIG_PASSPHRASE_FILE) {
@@ -231,6 +242,8 @@ function selectBackend() {
     }
   }
   env.PULUMI_SKIP_UPDATE_CHECK ??= "true";
+  // `--event-log` is one of the flags that Pulumi keeps for tools.
+  env.PULUMI_DEBUG_COMMANDS = "true";
   dropStaleLocks();
 }
 
@@ -246,6 +259,10 @@ const changes = () => [
   ...settings.flatMap((setting) => ["--config", setting]),
 ];
 
+/** A test that failed is run again, though nothing has changed since. */
+const testAgain = async (newest?: Summary) =>
+  newest?.verdict === "failed" && (await isUp()) ? ["--replace", loadTestUrn] : [];
+
 /** Whether the stack has been brought up before, so that its load test can be named. */
 async function isUp(): Promise<boolean> {
   return (await ask("stack", "--show-urns")).output.includes(loadTestUrn);
@@ -258,6 +275,31 @@ function pulumi(...args: string[]): Promise<number> {
     child.once("error", reject);
     child.once("close", (code) => resolve(code ?? 1));
   });
+}
+
+/** As `pulumi`; also gives what was shown, without its colours. */
+async function shownAndKept(...args: string[]): Promise<{ exitCode: number; text: string }> {
+  const color = process.stdout.isTTY ? "always" : "never";
+  const child = spawn(pulumiCommand, [...args, "--color", color, "--stack", stack], {
+    stdio: ["inherit", "pipe", "inherit"],
+  });
+  let text = "";
+  child.stdout.setEncoding("utf8").on("data", (data) => {
+    process.stdout.write(data);
+    text += data;
+  });
+  const [exitCode] = await once(child, "close");
+  return { exitCode: exitCode ?? 1, text: stripVTControlCharacters(text) };
+}
+
+const eventLog = path.join(stateFolder, "events");
+/** Has Pulumi's engine write its events, for `loggedEvents`. */
+const withEvents = ["--event-log", eventLog];
+
+function loggedEvents(): EngineEvent[] {
+  const events = eventsOf(readIfThere(eventLog));
+  fs.rmSync(eventLog, { force: true });
+  return events;
 }
 
 /** Asks Pulumi something on the side. */

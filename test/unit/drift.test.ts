@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { driftOf } from "../../scripts/drift";
+import { eventsOf } from "../../scripts/events";
 
 const line = (event: object) => `${JSON.stringify(event)}\n`;
 const step = (op: string, type: string, name: string, more: object = {}) =>
@@ -23,8 +24,8 @@ describe("drift", () => {
       step("refresh", "grafana:oss/folder:Folder", "dashboards-folder") +
       step("update", "X::pulumi:pulumi:Stack", "coupon-load-test-dev") +
       line({ summaryEvent: {} });
-    expect(driftOf(events)).toEqual({ rows: [], unseen: [] });
-    expect(driftOf("")).toEqual({ rows: [], unseen: [] });
+    expect(driftOf(eventsOf(events))).toEqual({ rows: [], unseen: [] });
+    expect(driftOf([])).toEqual({ rows: [], unseen: [] });
   });
 
   test("names what has stopped, what is gone and what was changed", () => {
@@ -41,7 +42,7 @@ describe("drift", () => {
       step("update", "grafana:oss/dataSource:DataSource", "source", changed("url", "name")) +
       step("update", "pulumi-nodejs:dynamic/influxdb:User", "influxdb-grafana", rights) +
       step("update", "grafana:oss/folder:Folder", "dashboards-folder");
-    expect(driftOf(events).rows).toEqual([
+    expect(driftOf(eventsOf(events)).rows).toEqual([
       ["influxdb-container", "stopped"],
       ["grafana-container", "gone"],
       ["coupon-api-container", "changed: memory"],
@@ -61,6 +62,8 @@ describe("drift", () => {
       said("error", gone) +
       said("error", gone) +
       said("error", "<{%reset%}>preview failed<{%reset%}>");
-    expect(driftOf(events).unseen).toEqual(["InfluxDB does not answer at http://127.0.0.1:1"]);
+    expect(driftOf(eventsOf(events)).unseen).toEqual([
+      "InfluxDB does not answer at http://127.0.0.1:1",
+    ]);
   });
 });

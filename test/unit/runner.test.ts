@@ -446,10 +446,29 @@ describe("a script's files", () => {
     expect(scriptHash("one/test.js")).toMatch(/^[0-9a-f]{64}$/);
   });
 
+  test("keep their hash when only a comment or the layout of code changes", () => {
+    const one = put({ "test.ts": "const a: number = 1;\nuse(a);\n" }, "plain");
+    const two = put(
+      { "test.ts": "/*! of old */\n// new\nconst a: number = 1; use(a) // end\n" },
+      "told",
+    );
+    expect(scriptHash(one)).toBe(scriptHash(two));
+    expect(scriptHash(put({ "test.ts": "const a = 2; use(a);" }, "other"))).not.toBe(
+      scriptHash(one),
+    );
+    const [data, other] = [
+      { "test.js": "", "a.csv": "//1" },
+      { "test.js": "", "a.csv": "//2" },
+    ];
+    expect(scriptHash(put(data, "data"))).not.toBe(scriptHash(put(other, "data 2")));
+  });
+
   test("have another hash when any of them changes, comes, goes or is renamed", () => {
     const all: Record<string, string>[] = [
       { "test.js": "main" },
-      { "test.js": "main " },
+      { "test.js": "main; more" },
+      { "test.js": "main;\n  }" },
+      { "test.js": "main;\n}" },
       { "test.js": "main", "a.js": "" },
       { "test.js": "main", "b.js": "" },
       { "test.js": "main", "a.js": "b.js" },

@@ -1,0 +1,35 @@
+/** The events of Pulumi's engine, as far as they are of interest. */
+
+/** What a step does to a resource: its inputs and outputs before and after. */
+export interface Step {
+  /** `create`, `update`, `replace`, `delete`, `same`, ... */
+  op: string;
+  urn: string;
+  /** Changed properties by path, as the provider tells them; many tell nothing. */
+  detailedDiff?: Record<string, unknown> | null;
+  old?: State | null;
+  new?: State | null;
+}
+
+interface State {
+  inputs?: Record<string, unknown>;
+  outputs?: Record<string, unknown>;
+}
+
+export interface EngineEvent {
+  /** Before a step; a preview has no other. */
+  resourcePreEvent?: { metadata: Step };
+  /** After a step. */
+  resOutputsEvent?: { metadata: Step };
+  diagnosticEvent?: { severity: string; message: string };
+}
+
+/** Reads events, one a line; other lines are passed over. Secrets are `[secret]` in them. */
+export const eventsOf = (lines: string): EngineEvent[] =>
+  lines
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line));
+
+/** The name that the program gave a resource. */
+export const nameOf = (urn: string) => urn.split("::").at(-1)!;
