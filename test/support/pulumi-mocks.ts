@@ -38,7 +38,7 @@ export interface Registered {
 }
 
 /** What a resource of a type adds to its inputs to make its state. */
-type States = Record<string, (name: string, inputs: Record<string, any>) => object>;
+export type States = Record<string, (name: string, inputs: Record<string, any>) => object>;
 
 /** The password that the resource of this name generates. */
 export const generated = (name: string) => `generated-${name}`;
@@ -129,6 +129,13 @@ export function recordPulumi(more: States = {}, stack = "dev"): Recording {
     register(its, callback);
   };
   return recording;
+}
+
+/** Every text in a value, with those under a `Secret` left out. */
+export function openTexts(value: unknown): string[] {
+  if (typeof value === "string") return [value];
+  if (value instanceof Secret || typeof value !== "object" || value === null) return [];
+  return Object.values(value).flatMap(openTexts);
 }
 
 /** What an output holds once it is known. */

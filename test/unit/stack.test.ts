@@ -3,16 +3,10 @@ import * as pulumi from "@pulumi/pulumi";
 import * as fs from "node:fs";
 import * as net from "node:net";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { parse } from "yaml";
 import { ConfigError } from "../../config";
 import { defaultProfile, defaultThresholds } from "../../k6/profile";
-import {
-  enterProjectCopy,
-  type Recording,
-  recordPulumi,
-  Secret,
-  valueOf,
-} from "../support/pulumi-mocks";
+import { type Outputs, runProgram } from "../support/program";
+import { enterProjectCopy, openTexts, type Recording, valueOf } from "../support/pulumi-mocks";
 
 // On a busy machine, what takes a second may take ten.
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
@@ -27,7 +21,6 @@ const result = {
   dashboardUrl: "http://127.0.0.1:3000/d/coupon-issue?from=1&to=2",
 };
 
-const manifest = parse(fs.readFileSync("Pulumi.yaml", "utf8")).config;
 const stackScript = fs.readFileSync("scripts/stack.ts", "utf8");
 /** Held by this test until it ends, so that no stack can have it. */
 const taken = net.createServer();
@@ -56,30 +49,12 @@ afterAll(() => {
   leave();
 });
 
-type Outputs = Record<string, pulumi.Input<unknown>>;
-
-/** Runs the program as Pulumi does, with the defaults and these values. */
-async function up(values: Record<string, unknown>) {
-  const all: Record<string, string> = { "other-project:rate": "0" };
-  for (const [key, { default: value }] of Object.entries<{ default: unknown }>(manifest)) {
-    all[`coupon-load-test:${key}`] = String(value);
-  }
-  for (const [key, value] of Object.entries({ ...ports, ...values })) {
-    all[`coupon-load-test:${key}`] = String(value);
-  }
-  const recording = recordPulumi({ [COMMAND]: () => ({ stdout: JSON.stringify(result) }) });
-  pulumi.runtime.setAllConfig(all);
-  const { default: program } = await import("../../index.js");
-  let outputs: Outputs = {};
-  let error: unknown;
-  try {
-    outputs = await program();
-  } catch (thrown) {
-    error = thrown;
-  }
-  await recording.done();
-  return { recording, outputs, error };
-}
+/** Runs the program with the defaults and these values. */
+const up = (values: Record<string, unknown>) =>
+  runProgram(
+    { ...ports, ...values },
+    { states: { [COMMAND]: () => ({ stdout: JSON.stringify(result) }) } },
+  );
 
 /** Resources that the sample target and a test by Docker add to every stack's. */
 const couponApi = [
@@ -138,13 +113,6 @@ function linesOf(recording: Recording): (number | undefined)[] {
   const dashboard = recording.get("grafana:oss/dashboard:Dashboard", "dashboards-coupon-issue");
   const { panels } = JSON.parse(dashboard.inputs.configJson as string);
   return panels.map((panel: any) => panel.fieldConfig.defaults.thresholds.steps[1]?.value);
-}
-
-/** Every text in a value, with those under a `Secret` left out. */
-function texts(value: unknown): string[] {
-  if (typeof value === "string") return [value];
-  if (value instanceof Secret || typeof value !== "object" || value === null) return [];
-  return Object.values(value).flatMap(texts);
 }
 
 describe("a stack with the sample target", () => {
@@ -216,7 +184,7 @@ describe("a stack with the sample target", () => {
   test("keeps every generated password out of what is not secret", () => {
     expect(recording.ofType(PASSWORD)).toHaveLength(5);
     for (const { type, name, inputs, code } of recording.all) {
-      const open = texts(inputs).filter((text) => text.includes("generated-"));
+      const open = openTexts(inputs).filter((text) => text.includes("generated-"));
       expect([type, name, open]).toEqual([type, name, []]);
       expect(code ?? "").not.toContain("generated-");
     }

@@ -1,0 +1,133 @@
+/** What must hold of every container and secret of every committed environment. */
+import * as fs from "node:fs";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { parse } from "yaml";
+import { freePort } from "../../runner/ports";
+import { runProgram } from "../support/program";
+import {
+  enterProjectCopy,
+  generated,
+  openTexts,
+  type Registered,
+  secret,
+} from "../support/pulumi-mocks";
+
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
+
+const CONTAINER = "docker:index/container:Container";
+const IMAGE = "docker:index/remoteImage:RemoteImage";
+const VOLUME = "docker:index/volume:Volume";
+
+/** A name with a tag other than `latest`, or with a digest. */
+const pinned = /^[^@\s]+(:(?!latest$)[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})$/;
+
+/** The rules by their words: which resources each is about, and when it holds. */
+const rules: [words: string, type: string | undefined, holds: (its: any) => boolean][] = [
+  ["its image has a tag other than latest, or a digest", IMAGE, ({ name }) => pinned.test(name)],
+  ["its image is one that the stack has fetched", CONTAINER, ({ image }) => /^sha256/.test(image)],
+  [
+    "its ports are on this machine only",
+    CONTAINER,
+    ({ ports = [] }) => ports.every(({ ip }: { ip?: string }) => ip === "127.0.0.1"),
+  ],
+  ["it has a health check", CONTAINER, ({ healthcheck }) => healthcheck?.tests?.length > 1],
+  [
+    "its memory is limited, and swap with it",
+    CONTAINER,
+    ({ memory, memorySwap }) => memory > 0 && memorySwap === memory,
+  ],
+  ["its log is limited", CONTAINER, ({ logOpts }) => Boolean(logOpts?.["max-size"])],
+  ["it comes back by itself", CONTAINER, ({ restart }) => restart === "unless-stopped"],
+  // Marked or not: an environment is there for everybody who may ask Docker.
+  [
+    "its environment has no generated password",
+    CONTAINER,
+    ({ envs }) => !JSON.stringify(envs ?? []).includes(generated("")),
+  ],
+  [
+    "what is generated is secret wherever it is used",
+    undefined,
+    (inputs) => !openTexts(inputs).some((text) => text.includes(generated(""))),
+  ],
+];
+
+/** Which rules a resource breaks. */
+const broken = ({ type, inputs }: Pick<Registered, "type" | "inputs">) =>
+  rules.flatMap(([words, about, holds]) =>
+    (about === undefined || about === type) && !holds(inputs) ? [words] : [],
+  );
+
+const environments = fs
+  .readdirSync(".")
+  .flatMap((file) => /^Pulumi\.(.+)\.yaml$/.exec(file)?.[1] ?? []);
+
+describe("the rules", () => {
+  const fine = {
+    image: "sha256 of a:1",
+    ports: [{ ip: "127.0.0.1" }],
+    healthcheck: { tests: ["CMD-SHELL", "true"] },
+    ...{ memory: 1, memorySwap: 1, restart: "unless-stopped", logOpts: { "max-size": "1m" } },
+    envs: ["A=1"],
+  };
+
+  test.each<[string, string, object, number]>([
+    ["nothing, where all is well", CONTAINER, {}, 0],
+    ["a port for everybody", CONTAINER, { ports: [{ ip: "0.0.0.0" }] }, 1],
+    ["a port without an address", CONTAINER, { ports: [{ internal: 1 }] }, 1],
+    ["a container without a health check", CONTAINER, { healthcheck: undefined }, 1],
+    ["a container without a limit", CONTAINER, { memory: undefined }, 1],
+    ["a container that may swap without a limit", CONTAINER, { memorySwap: -1 }, 1],
+    ["a log without an end", CONTAINER, { logOpts: {} }, 1],
+    ["a container that stays away", CONTAINER, { restart: "no" }, 1],
+    ["an image of another source", CONTAINER, { image: "influxdb:1.8.10" }, 1],
+    ["a password in an environment", CONTAINER, { envs: [`A=${generated("x")}`] }, 2],
+    ["even a marked one", CONTAINER, { envs: secret([`A=${generated("x")}`]) }, 1],
+    ["a password in the open", VOLUME, { labels: [{ value: generated("x") }] }, 1],
+    ["the tag latest", IMAGE, { name: "influxdb:latest" }, 1],
+    ["no tag", IMAGE, { name: "registry.example:5000/influxdb" }, 1],
+  ])("find %s", (_, type, inputs, count) => {
+    const found = broken({
+      type,
+      inputs: type === CONTAINER ? { ...fine, ...inputs } : { ...inputs },
+    });
+    expect(found).toHaveLength(count);
+  });
+
+  test.each(["a:1", "r.example:5000/a/b:1.8.10", `a@sha256:${"0".repeat(64)}`])(
+    "take the image %s",
+    (name) => expect(broken({ type: IMAGE, inputs: { name } })).toEqual([]),
+  );
+});
+
+describe("every environment keeps the rules", () => {
+  let leave: () => void;
+  const settings = Object.fromEntries(
+    environments.map((stack) => [stack, parse(fs.readFileSync(`Pulumi.${stack}.yaml`, "utf8"))]),
+  );
+  beforeAll(() => {
+    leave = enterProjectCopy("examples", "k6");
+    // No Docker is asked whose port it is.
+    vi.stubEnv("PATH", "");
+  });
+  afterAll(() => {
+    vi.unstubAllEnvs();
+    leave();
+  });
+
+  test.each(environments)("%s", async (stack) => {
+    const own: Record<string, unknown> = {};
+    for (const [key, value] of Object.entries(settings[stack].config)) {
+      own[key.split(":")[1]] = value;
+    }
+    // Whatever else uses this machine's ports.
+    for (const key of ["influxdbPort", "grafanaPort", "couponApiPort"]) own[key] = await freePort();
+    const states = { "command:local:Command": () => ({ stdout: "{}" }) };
+    const { recording, error } = await runProgram(own, { states, stack });
+    expect(error).toBeUndefined();
+    expect(recording.ofType(CONTAINER).length).toBeGreaterThanOrEqual(2);
+    const found = recording.all.flatMap((each) => broken(each).map((words) => [each.name, words]));
+    expect(found).toEqual([]);
+    const kept = recording.ofType(VOLUME).map(({ protect }) => protect);
+    expect(new Set(kept)).toEqual(new Set([own.keepData === true]));
+  });
+});
