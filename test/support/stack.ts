@@ -121,9 +121,9 @@ export class Clone {
     config: Settings,
     emptyHome = false,
   ) {
-    const git = (cwd: string, ...args: string[]) =>
-      execFileSync("git", args, { cwd, encoding: "utf8" });
-    for (const file of git(root, "ls-files", "-z", "-co", "--exclude-standard").split("\0")) {
+    const listed = ["ls-files", "-z", "-co", "--exclude-standard"];
+    const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" });
+    for (const file of files.split("\0")) {
       const from = path.join(root, file);
       if (file && fs.existsSync(from)) fs.cpSync(from, this.path(file));
     }
@@ -133,10 +133,8 @@ export class Clone {
         "\n",
       ),
     );
-    git(this.folder, "init", "--quiet");
-    git(this.folder, "add", "--all");
-    const author = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"];
-    git(this.folder, ...author, "-c", "commit.gpgsign=false", "commit", "--quiet", "-m", "Copy");
+    execFileSync("git", ["init", "--quiet"], { cwd: this.folder });
+    this.commit("Copy");
 
     if (emptyHome) {
       const home = path.join(this.parent, "home");
@@ -161,6 +159,19 @@ export class Clone {
       if (fs.existsSync(plugins)) fs.symlinkSync(plugins, path.join(pulumiHome, "plugins"));
       this.env = { PULUMI_HOME: pulumiHome };
     }
+  }
+
+  /** What commands that are run in it get as their environment. */
+  get environment(): NodeJS.ProcessEnv {
+    return { ...environment, ...this.env };
+  }
+
+  /** Commits all that git does not ignore. */
+  commit(message: string) {
+    const git = (...args: string[]) => execFileSync("git", args, { cwd: this.folder });
+    git("add", "--all");
+    const author = ["-c", "user.name=e2e", "-c", "user.email=e2e@localhost"];
+    git(...author, "-c", "commit.gpgsign=false", "commit", "--quiet", "-m", message);
   }
 
   path(...file: string[]) {
