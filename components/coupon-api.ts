@@ -82,6 +82,8 @@ export class CouponApi extends pulumi.ComponentResource {
 function bundle() {
   const path = "build/coupon-api.js";
   buildSync({
+    // Else esbuild takes the folder that was the working one when it was first used.
+    absWorkingDir: process.cwd(),
     entryPoints: ["examples/coupon-api/server.ts"],
     outfile: path,
     bundle: true,
