@@ -22,8 +22,13 @@ const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 /** @param loadTestUrn the resource that runs the test */
 export function previewOf(events: EngineEvent[], loadTestUrn: string): Preview {
   const steps = events.flatMap(({ resourcePreEvent }) => resourcePreEvent?.metadata ?? []);
-  // A replacement is three steps: one for each half, and one for the whole.
-  const whole = steps.filter(({ op }) => !/^(create-replacement|delete-replaced|read)$/.test(op));
+  // A replacement is three steps: one for each half, and one for the whole. Pulumi's own summary does
+  // not count default providers either, to which each change of the configuration is one.
+  const whole = steps.filter(
+    ({ op, urn }) =>
+      !/^(create-replacement|delete-replaced|read)$/.test(op) &&
+      !/::pulumi:providers:[^:]+::default/.test(urn),
+  );
   const changed = whole.filter(({ op }) => op !== "same");
   const changes = changed
     .filter(({ urn }) => !urn.includes("::pulumi:pulumi:Stack::"))

@@ -21,7 +21,8 @@ const network = step("same", urnOf("docker:index/network:Network", "network"));
 
 describe("a preview", () => {
   test("of nothing says so", () => {
-    const preview = of(stackItself, network);
+    const provider = urnOf("pulumi:providers:pulumi-nodejs", "default");
+    const preview = of(stackItself, network, step("update", provider, { rate: 1 }, { rate: 2 }));
     expect(preview).toEqual({ changes: [], unchanged: 2 });
     expect(loadTestLine(preview)).toBe(
       "the load test will not run: nothing that it depends on changes",
