@@ -6,6 +6,7 @@
  * words before a single resource exists, whoever asks.
  */
 import * as fs from "node:fs";
+import { isIPv4 } from "node:net";
 import * as path from "node:path";
 import {
   arrivalRate,
@@ -16,7 +17,7 @@ import {
   type Thresholds,
 } from "./k6/profile";
 import { hostIsAllowed } from "./runner/gate";
-import { portFor, portIsFree, publishedBy, publishedPort } from "./runner/ports";
+import { isLocalAddress, portFor, portIsFree, publishedBy, publishedPort } from "./runner/ports";
 import { type AlertContact, contactKeys } from "./runner/test-contacts";
 
 export const project = "coupon-load-test";
@@ -25,8 +26,8 @@ export const project = "coupon-load-test";
 export const secretKeys = ["alertWebhookUrl", "alertSlackUrl", "smtpPassword"];
 
 /**
- * One environment, checked. Ports are on 127.0.0.1, 0 until `withPorts` has chosen; images are
- * references by tag or digest.
+ * One environment, checked. Ports are 0 until `withPorts` has chosen; images are references by tag or
+ * digest.
  */
 export interface StackConfig {
   target:
@@ -48,9 +49,16 @@ export interface StackConfig {
   /** Changing it runs the test again. */
   runId: string;
   executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
-  influxdb: { image: string; port: number; retention: string; historyRetention: string };
+  influxdb: {
+    image: string;
+    address: string;
+    port: number;
+    retention: string;
+    historyRetention: string;
+  };
   grafana: {
     image: string;
+    address: string;
     port: number;
     smtp?: { host: string; user: string; password: string; from: string };
   };
@@ -247,6 +255,13 @@ export function parseConfig(values: Values, root: string): StackConfig {
   const password = text("smtpPassword");
   const smtp = text("alertEmail") ? { host: smtpHost, user, password, from } : undefined;
 
+  const address = text("bindAddress");
+  if (!isIPv4(address) || !isLocalAddress(address)) {
+    refuse(
+      "bindAddress",
+      "must be an IPv4 address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
+    );
+  }
   const k6Image = image("k6Image");
   const k6Binary = text("k6Binary") || refuse("k6Binary", "must be a command or a path");
   const config: StackConfig = {
@@ -272,11 +287,12 @@ export function parseConfig(values: Values, root: string): StackConfig {
         : { kind: "local", binary: k6Binary },
     influxdb: {
       image: image("influxdbImage"),
+      address,
       port: port("influxdbPort"),
       retention,
       historyRetention,
     },
-    grafana: { image: image("grafanaImage"), port: port("grafanaPort"), smtp },
+    grafana: { image: image("grafanaImage"), address, port: port("grafanaPort"), smtp },
     contacts,
   };
 
@@ -323,14 +339,20 @@ export async function withPorts(config: StackConfig, stack: string): Promise<Sta
  * @throws ConfigError naming the key and the port
  */
 export async function requireFreePorts(config: StackConfig, stack: string): Promise<void> {
-  for (const { key, port, service } of publishedPorts(config)) {
-    await requireFreePort(key, port, () => publishedBy(containerName(stack, service), port));
+  for (const { key, port, service, address } of publishedPorts(config)) {
+    const isOwn = () => publishedBy(containerName(stack, service), port, address);
+    await requireFreePort(key, port, address, isOwn);
   }
 }
 
 /** Refuses a port that something holds, unless it is the asker's own. @throws ConfigError */
-export async function requireFreePort(key: string, port: number, isOwn = () => false) {
-  if ((await portIsFree(port)) || isOwn()) return;
+export async function requireFreePort(
+  key: string,
+  port: number,
+  address = "127.0.0.1",
+  isOwn = () => false,
+) {
+  if ((await portIsFree(port, address)) || isOwn()) return;
   throw new ConfigError(
     `configuration key "${key}" is "${port}": that port is in use on this machine; ` +
       `stop what listens there, or choose another port`,
@@ -338,16 +360,17 @@ export async function requireFreePort(key: string, port: number, isOwn = () => f
 }
 
 /**
- * The ports on 127.0.0.1 that the stack takes, with the key that sets each and who holds it; without
- * those that are still to be chosen.
+ * The ports that the stack takes, with the key that sets each, who holds it and on which address;
+ * without those that are still to be chosen.
  */
-export function publishedPorts(config: StackConfig) {
+export function publishedPorts({ influxdb, grafana, target }: StackConfig) {
   const ports = [
-    { key: "influxdbPort", port: config.influxdb.port, service: "influxdb" },
-    { key: "grafanaPort", port: config.grafana.port, service: "grafana" },
-  ];
-  if (config.target.kind === "sample") {
-    ports.push({ key: "couponApiPort", port: config.target.port, service: "coupon-api" });
+    { key: "influxdbPort", ...influxdb, service: "influxdb" },
+    { key: "grafanaPort", ...grafana, service: "grafana" },
+  ].map(({ key, port, address, service }) => ({ key, port, address, service }));
+  if (target.kind === "sample") {
+    const { port } = target;
+    ports.push({ key: "couponApiPort", port, address: "127.0.0.1", service: "coupon-api" });
   }
   return ports.filter(({ port }) => port > 0);
 }

@@ -4,7 +4,7 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { buildSync } from "esbuild";
 import * as fs from "node:fs";
-import { Service } from "./service";
+import { filesFolder, Service } from "./service";
 
 export interface CouponApiArgs {
   nodeImage: string;
@@ -46,7 +46,10 @@ export class CouponApi extends pulumi.ComponentResource {
         // argument, since the provider refuses an empty one.
         command: ["redis-server", '--save ""'],
         healthCheck: "redis-cli ping | grep -q PONG",
+        // Else the image's entry point starts as root, to become this user.
+        user: "redis",
         memory: 256,
+        cpus: 1,
       },
       { parent },
     );
@@ -65,12 +68,15 @@ export class CouponApi extends pulumi.ComponentResource {
         containerName: args.containerName,
         network: args.network,
         alias: "coupon-api",
-        command: ["node", "/srv/coupon-api.js"],
+        command: ["node", `${filesFolder}/coupon-api.js`],
         env,
-        uploads: [{ file: "/srv/coupon-api.js", source: path, sourceHash: hash }],
-        port: { internal: 8080, external: args.port },
+        files: [{ name: "coupon-api.js", source: path, sourceHash: hash }],
+        // It asks nobody for a login.
+        port: { internal: 8080, external: args.port, address: "127.0.0.1" },
+        user: "node",
         healthCheck: `wget -q -O /dev/null http://127.0.0.1:8080${this.health}`,
         memory: 512,
+        cpus: 2,
       },
       { parent },
     );

@@ -4,7 +4,8 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as grafana from "@pulumiverse/grafana";
 import { generatedPassword, type Login } from "./influxdb";
-import { Service } from "./service";
+import { localUrl } from "../runner/ports";
+import { filesFolder, Service } from "./service";
 
 export interface GrafanaArgs {
   image: string;
@@ -12,7 +13,8 @@ export interface GrafanaArgs {
   network: docker.Network;
   /** Whether Pulumi refuses to delete its volume. */
   keepData?: boolean;
-  /** On 127.0.0.1. */
+  /** Where its port is published, see `localUrl`. */
+  address: string;
   port: number;
   /** The mail server for alerts, `host:port`; without one, Grafana sends no mail. */
   smtp?: { host: string; user: string; password: string; from: string };
@@ -32,7 +34,7 @@ export class Grafana extends pulumi.ComponentResource {
     super("coupon-load-test:index:Grafana", name, {}, opts);
     const parent = this;
     const { smtp } = args;
-    this.url = `http://127.0.0.1:${args.port}`;
+    this.url = localUrl(args.address, args.port);
     this.admin = {
       username: "admin",
       password: generatedPassword(`${name}-admin-password`, parent),
@@ -47,16 +49,16 @@ export class Grafana extends pulumi.ComponentResource {
         containerName: args.containerName,
         network: args.network,
         alias: "grafana",
-        uploads: [
-          { file: "/etc/grafana/admin-password", content: this.admin.password },
-          { file: "/etc/grafana/secret-key", content: secretKey },
+        files: [
+          { name: "admin-password", content: this.admin.password },
+          { name: "secret-key", content: secretKey },
           ...(smtp?.password
-            ? [{ file: "/etc/grafana/smtp-password", content: pulumi.secret(smtp.password) }]
+            ? [{ name: "smtp-password", content: pulumi.secret(smtp.password) }]
             : []),
         ],
         env: [
-          "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/grafana/admin-password}",
-          "GF_SECURITY_SECRET_KEY=$__file{/etc/grafana/secret-key}",
+          `GF_SECURITY_ADMIN_PASSWORD=${inFile("admin-password")}`,
+          `GF_SECURITY_SECRET_KEY=${inFile("secret-key")}`,
           `GF_SERVER_ROOT_URL=${this.url}/`,
           "GF_AUTH_ANONYMOUS_ENABLED=false",
           "GF_USERS_ALLOW_SIGN_UP=false",
@@ -73,13 +75,14 @@ export class Grafana extends pulumi.ComponentResource {
                 `GF_SMTP_USER=${smtp.user}`,
               ]
             : []),
-          ...(smtp?.password ? ["GF_SMTP_PASSWORD=$__file{/etc/grafana/smtp-password}"] : []),
+          ...(smtp?.password ? [`GF_SMTP_PASSWORD=${inFile("smtp-password")}`] : []),
         ],
-        port: { internal: 3000, external: args.port },
+        port: { internal: 3000, external: args.port, address: args.address },
         data: "/var/lib/grafana",
         keepData: args.keepData,
         healthCheck: "wget -q -O /dev/null http://127.0.0.1:3000/api/health",
         memory: 1024,
+        cpus: 2,
       },
       { parent },
     ).container;
@@ -107,3 +110,6 @@ export class Grafana extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 }
+
+/** How Grafana is told that a setting is what a file holds. */
+const inFile = (name: string) => `$__file{${filesFolder}/${name}}`;

@@ -3,6 +3,7 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { influxDbSettings } from "../runner/influxdb";
+import { localUrl } from "../runner/ports";
 import { durationRollup, history } from "../dashboards/queries";
 import {
   InfluxDbAdmin,
@@ -31,7 +32,8 @@ export interface InfluxDbArgs {
   network: docker.Network;
   /** Whether Pulumi refuses to delete its volume. */
   keepData?: boolean;
-  /** On 127.0.0.1. */
+  /** Where its port is published, see `localUrl`. */
+  address: string;
   port: number;
   /** The database that k6 writes. */
   database: string;
@@ -59,7 +61,7 @@ export class InfluxDb extends pulumi.ComponentResource {
   constructor(name: string, args: InfluxDbArgs, opts?: pulumi.ComponentResourceOptions) {
     super("coupon-load-test:index:InfluxDb", name, {}, opts);
     const parent = this;
-    this.url = `http://127.0.0.1:${args.port}`;
+    this.url = localUrl(args.address, args.port);
     this.database = args.database;
     this.retention = args.retention;
 
@@ -71,11 +73,12 @@ export class InfluxDb extends pulumi.ComponentResource {
         network: args.network,
         alias: "influxdb",
         env: Object.entries(influxDbSettings).map(([name, value]) => `${name}=${value}`),
-        port: { internal: 8086, external: args.port },
+        port: { internal: 8086, external: args.port, address: args.address },
         data: "/var/lib/influxdb",
         keepData: args.keepData,
         healthCheck: "wget -q -O /dev/null http://127.0.0.1:8086/ping",
         memory: 2048,
+        cpus: 4,
       },
       { parent },
     );

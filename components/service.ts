@@ -20,23 +20,34 @@ export interface ServiceArgs {
   command?: string[];
   /** Nothing secret: `docker inspect` shows it. Secrets go into `uploads`. */
   env?: pulumi.Input<string>[];
-  /** Files placed in the container before it starts. */
-  uploads?: docker.types.input.ContainerUpload[];
-  /** A port of the container, published on 127.0.0.1 only. */
-  port?: { internal: number; external: number };
+  /** Files placed in `filesFolder` before the container starts, by name. */
+  files?: (Omit<docker.types.input.ContainerUpload, "file"> & { name: string })[];
+  /** A port of the container, published on one address of this machine. */
+  port?: { internal: number; external: number; address: string };
   /** A volume of the container's name, mounted at this path. */
   data?: string;
   /** Whether Pulumi refuses to delete that volume. */
   keepData?: boolean;
   /** A shell command that succeeds once the service answers. */
   healthCheck: string;
+  /** Who it runs as; absent: the image's own user. */
+  user?: string;
   /** Memory limit in MiB. */
   memory: number;
+  /** Most processors that it may use at once. */
+  cpus: number;
 }
 
 /**
- * An image, a container and, if it keeps data, a volume. The container restarts by itself and is
- * limited in memory and log size.
+ * Where a container finds its files: a volume of its own that goes with it, since Docker copies
+ * nothing into a file system that is read-only.
+ */
+export const filesFolder = "/etc/coupon-load-test";
+
+/**
+ * An image, a container and, if it keeps data, a volume. The container restarts by itself, is limited
+ * in memory, processors, processes and log size, has no capability, gains no privilege, and writes
+ * nowhere but into its volumes and `/tmp`.
  */
 export class Service extends pulumi.ComponentResource {
   readonly container: docker.Container;
@@ -66,10 +77,23 @@ export class Service extends pulumi.ComponentResource {
         image: image.imageId,
         command: args.command,
         envs: args.env,
-        uploads: args.uploads,
+        uploads: args.files?.map(({ name, ...file }) => ({
+          file: `${filesFolder}/${name}`,
+          ...file,
+        })),
+        user: args.user,
+        capabilities: { drops: ["ALL"] },
+        securityOpts: ["no-new-privileges"],
+        readOnly: true,
+        tmpfs: { "/tmp": "" },
         networksAdvanced: [{ name: args.network.name, aliases: [args.alias] }],
-        ports: args.port && [{ ...args.port, ip: "127.0.0.1" }],
-        volumes: volume ? [{ volumeName: volume.name, containerPath: args.data }] : undefined,
+        ports: args.port && [
+          { internal: args.port.internal, external: args.port.external, ip: args.port.address },
+        ],
+        volumes: [
+          ...(volume ? [{ volumeName: volume.name, containerPath: args.data }] : []),
+          ...(args.files ? [{ containerPath: filesFolder }] : []),
+        ],
         // For people and `docker ps`. Nothing waits for it: inside the container it can be green
         // too early, so readiness is proved from outside by whoever needs the service.
         healthcheck: {
@@ -81,6 +105,11 @@ export class Service extends pulumi.ComponentResource {
         restart: "unless-stopped",
         memory: args.memory,
         memorySwap: args.memory,
+        // As a share of time, which Docker takes whatever the machine's number of processors is.
+        cpuPeriod: 100_000,
+        cpuQuota: 100_000 * args.cpus,
+        // Of a user on this machine; root has none.
+        ulimits: [{ name: "nproc", soft: 4096, hard: 4096 }],
         logDriver: "json-file",
         logOpts: { "max-size": "10m", "max-file": "2" },
       },

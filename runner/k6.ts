@@ -52,6 +52,9 @@ function localExecutor(request: RunRequest, credentials: Credentials, binary: st
   };
 }
 
+/** What a virtual user may take, after what k6's documentation says of simple scripts (1 to 5 MB). */
+const megabytesPerVU = 5;
+
 /** k6 in a container: files are copied in and out, so no folder of this machine is mounted. */
 function dockerExecutor(
   request: RunRequest,
@@ -62,13 +65,15 @@ function dockerExecutor(
     version: () => versionOf(["docker", "run", "--rm", "--network", "none", image]),
     async run(id, dir, signal) {
       const place = await placeInDocker(request, image, network);
-      const out = "/load-test/out";
+      const folder = "/load-test";
+      const out = `${folder}/out`;
       const container = `${id}-k6`;
       const script = path.resolve(request.script);
+      const memory = `${1024 + megabytesPerVU * request.profile.maxVUs}m`;
       const args = k6Arguments(request, id, {
-        config: "/load-test/config.json",
+        config: `${folder}/config.json`,
         out,
-        script: `/load-test/script/${path.basename(script)}`,
+        script: `${folder}/script/${path.basename(script)}`,
         baseUrl: place.baseUrl,
       });
       const env = Object.entries(k6Environment(out)).map(([name, value]) => `${name}=${value}`);
@@ -77,13 +82,17 @@ function dockerExecutor(
         ...["--name", container, "--label", `coupon-load-test.stack=${request.stack}`],
         ...["--network", place.network, "--cap-drop", "ALL"],
         ...["--security-opt", "no-new-privileges"],
+        // What is copied goes into a volume of its own: Docker copies nothing into a read-only system.
+        ...["--read-only", "--tmpfs", "/tmp", "--volume", folder],
+        // No limit of processors: k6 short of them would measure itself.
+        ...["--memory", memory, "--memory-swap", memory, "--pids-limit", "1024"],
         ...env.flatMap((each) => ["--env", each]),
         image,
         ...args,
       ]);
       try {
         await copyIn(
-          container,
+          `${container}:${folder}`,
           script,
           k6Config(request, credentials, place.influxdbUrl, place.hosts),
         );
@@ -216,16 +225,16 @@ async function placeInDocker(request: RunRequest, image: string, network: string
 }
 
 /** Copies the script's folder and the configuration into a container that has not started. */
-async function copyIn(container: string, script: string, config: string) {
+async function copyIn(folder: string, script: string, config: string) {
   const pack = tar.pack();
   // k6's image runs as a user of its own: everything must be readable, `out` writable by any user.
-  pack.entry({ name: "load-test/out", type: "directory", mode: 0o777 });
-  pack.entry({ name: "load-test/config.json", mode: 0o444 }, config);
+  pack.entry({ name: "out", type: "directory", mode: 0o777 });
+  pack.entry({ name: "config.json", mode: 0o444 }, config);
   for (const { name, content } of scriptFiles(script)) {
-    pack.entry({ name: `load-test/script/${name}`, mode: 0o444 }, content);
+    pack.entry({ name: `script/${name}`, mode: 0o444 }, content);
   }
   pack.finalize();
-  const copy = spawn("docker", ["cp", "-", `${container}:/`], {
+  const copy = spawn("docker", ["cp", "-", folder], {
     stdio: ["pipe", "ignore", "pipe"],
   });
   await Promise.all([pipeline(pack, copy.stdin), succeeded(copy)]);

@@ -1,14 +1,29 @@
-/** Ports of 127.0.0.1: which are free, and which are the stack's own. */
+/** Ports of this machine: which are free, and which are the stack's own. */
 import { execFileSync } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as net from "node:net";
+import * as os from "node:os";
 
-/** Whether nothing listens on this port of 127.0.0.1. */
-export function portIsFree(port: number): Promise<boolean> {
+const loopback = "127.0.0.1";
+
+/** How this machine reaches a port that is published on `address`; 0.0.0.0 is all of its own. */
+export const localUrl = (address: string, port: number) =>
+  `http://${address === "0.0.0.0" ? loopback : address}:${port}`;
+
+/** Whether `address` is one of this machine's, so that something can listen there. */
+export const isLocalAddress = (address: string) =>
+  address === "0.0.0.0" ||
+  address === loopback ||
+  Object.values(os.networkInterfaces()).some((all) =>
+    all?.some((each) => each.address === address),
+  );
+
+/** Whether nothing listens on this port of an address. */
+export function portIsFree(port: number, address = loopback): Promise<boolean> {
   return new Promise((resolve) => {
     const server = net.createServer();
     server.once("error", () => resolve(false));
-    server.listen({ port, host: "127.0.0.1", exclusive: true }, () => {
+    server.listen({ port, host: address, exclusive: true }, () => {
       server.close(() => resolve(true));
     });
   });
@@ -41,14 +56,14 @@ export async function portFor(name: string, taken: number[]): Promise<number> {
 }
 
 /** Whether the running container of this name publishes the port: then it is the stack's own. */
-export function publishedBy(container: string, port: number): boolean {
+export function publishedBy(container: string, port: number, address = loopback): boolean {
   try {
     const ports = execFileSync(
       "docker",
       ["ps", "--filter", `name=^/${container}$`, "--format", "{{.Ports}}"],
       { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
     );
-    return ports.includes(`127.0.0.1:${port}->`);
+    return ports.includes(`${address}:${port}->`);
   } catch {
     return false;
   }

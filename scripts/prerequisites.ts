@@ -72,10 +72,10 @@ function disk(): Prerequisite {
 
 function ports(config: StackConfig, stack: string): Promise<Prerequisite[]> {
   return Promise.all(
-    publishedPorts(config).map(async ({ key, port, service }) => {
+    publishedPorts(config).map(async ({ key, port, service, address }) => {
       const name = `port ${port}`;
-      if (await portIsFree(port)) return { name, found: "free" };
-      if (publishedBy(containerName(stack, service), port)) {
+      if (await portIsFree(port, address)) return { name, found: "free" };
+      if (publishedBy(containerName(stack, service), port, address)) {
         return { name, found: "this stack's own" };
       }
       const todo = `stop what listens on it, or choose another: make up ${key}=<port>`;

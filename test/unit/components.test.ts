@@ -53,6 +53,13 @@ const healthcheck = (command: string) => ({
 
 /** What all containers have in common. */
 const common = {
+  capabilities: { drops: ["ALL"] },
+  securityOpts: ["no-new-privileges"],
+  readOnly: true,
+  tmpfs: { "/tmp": "" },
+  cpuPeriod: 100_000,
+  ulimits: [{ name: "nproc", soft: 4096, hard: 4096 }],
+  volumes: [] as object[],
   restart: "unless-stopped",
   logDriver: "json-file",
   logOpts: { "max-size": "10m", "max-file": "2" },
@@ -61,6 +68,7 @@ const common = {
 const influxdbArgs = {
   image: "influxdb:1.8.10",
   containerName: "coupon-load-test-dev-influxdb",
+  address: "127.0.0.1",
   port: 18086,
   database: "k6",
   retention: "12h",
@@ -69,6 +77,7 @@ const influxdbArgs = {
 const grafanaArgs = {
   image: "grafana/grafana:12.4.5",
   containerName: "coupon-load-test-dev-grafana",
+  address: "127.0.0.1",
   port: 13000,
 };
 const contacts: AlertContact[] = [
@@ -100,6 +109,7 @@ describe("a service", () => {
       alias: "www",
       healthCheck: "true",
       memory: 64,
+      cpus: 3,
       ...more,
     });
     await recording.done();
@@ -122,6 +132,7 @@ describe("a service", () => {
       healthcheck: healthcheck("true"),
       memory: 64,
       memorySwap: 64,
+      cpuQuota: 300_000,
     });
     expect(await valueOf(container.id)).toBe("id of web-container");
   });
@@ -131,11 +142,17 @@ describe("a service", () => {
     expect(recording.get(IMAGE, "web-image").inputs).toEqual({ name: "web:1", keepLocally: true });
   });
 
-  test("publishes its port on 127.0.0.1 only", async () => {
-    const { recording } = await service({ port: { internal: 80, external: 8080 } });
+  test("publishes its port on the given address only", async () => {
+    const port = { internal: 80, external: 8080, address: "192.0.2.1" };
+    const { recording } = await service({ port });
     expect(recording.get(CONTAINER, "web-container").inputs.ports).toEqual([
-      { internal: 80, external: 8080, ip: "127.0.0.1" },
+      { internal: 80, external: 8080, ip: "192.0.2.1" },
     ]);
+  });
+
+  test("runs as the given user", async () => {
+    const { recording } = await service({ user: "nobody" });
+    expect(recording.get(CONTAINER, "web-container").inputs.user).toBe("nobody");
   });
 
   test("keeps its data in a volume of the container's name", async () => {
@@ -149,12 +166,14 @@ describe("a service", () => {
     ]);
   });
 
-  test("hands command, environment and files on", async () => {
-    const given = { command: ["serve", "-v"], uploads: [{ file: "/etc/web", content: "x" }] };
-    const { recording } = await service({ ...given, env: ["A=1", "B=2"] });
+  test("hands command and environment on, and files in a volume of its own", async () => {
+    const command = ["serve", "-v"];
+    const files = [{ name: "web", content: "x" }];
+    const { recording } = await service({ command, files, env: ["A=1", "B=2"] });
     expect(recording.get(CONTAINER, "web-container").inputs).toMatchObject({
-      ...given,
-      envs: ["A=1", "B=2"],
+      ...{ command, envs: ["A=1", "B=2"] },
+      uploads: [{ file: "/etc/coupon-load-test/web", content: "x" }],
+      volumes: [{ containerPath: "/etc/coupon-load-test" }],
     });
   });
 
@@ -246,6 +265,7 @@ describe("InfluxDB", () => {
       healthcheck: healthcheck("wget -q -O /dev/null http://127.0.0.1:8086/ping"),
       memory: 2048,
       memorySwap: 2048,
+      cpuQuota: 400_000,
     });
   });
 
@@ -353,8 +373,8 @@ describe("Grafana", () => {
       name: "coupon-load-test-dev-grafana",
       image: "sha256 of grafana/grafana:12.4.5",
       envs: [
-        "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/grafana/admin-password}",
-        "GF_SECURITY_SECRET_KEY=$__file{/etc/grafana/secret-key}",
+        "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/coupon-load-test/admin-password}",
+        "GF_SECURITY_SECRET_KEY=$__file{/etc/coupon-load-test/secret-key}",
         "GF_SERVER_ROOT_URL=http://127.0.0.1:13000/",
         "GF_AUTH_ANONYMOUS_ENABLED=false",
         "GF_USERS_ALLOW_SIGN_UP=false",
@@ -365,15 +385,22 @@ describe("Grafana", () => {
         "GF_SECURITY_DISABLE_GRAVATAR=true",
       ],
       uploads: secret([
-        { file: "/etc/grafana/admin-password", content: generated("grafana-admin-password") },
-        { file: "/etc/grafana/secret-key", content: generated("grafana-secret-key") },
+        {
+          file: "/etc/coupon-load-test/admin-password",
+          content: generated("grafana-admin-password"),
+        },
+        { file: "/etc/coupon-load-test/secret-key", content: generated("grafana-secret-key") },
       ]),
       networksAdvanced: [{ name: "dev-network", aliases: ["grafana"] }],
       ports: [{ internal: 3000, external: 13000, ip: "127.0.0.1" }],
-      volumes: [{ volumeName: "coupon-load-test-dev-grafana", containerPath: "/var/lib/grafana" }],
+      volumes: [
+        { volumeName: "coupon-load-test-dev-grafana", containerPath: "/var/lib/grafana" },
+        { containerPath: "/etc/coupon-load-test" },
+      ],
       healthcheck: healthcheck("wget -q -O /dev/null http://127.0.0.1:3000/api/health"),
       memory: 1024,
       memorySwap: 1024,
+      cpuQuota: 200_000,
     });
   });
 
@@ -573,8 +600,10 @@ describe("the coupon API", () => {
       command: ["redis-server", '--save ""'],
       networksAdvanced: [{ name: "dev-network", aliases: ["redis"] }],
       healthcheck: healthcheck("redis-cli ping | grep -q PONG"),
+      user: "redis",
       memory: 256,
       memorySwap: 256,
+      cpuQuota: 100_000,
     });
   });
 
@@ -584,14 +613,22 @@ describe("the coupon API", () => {
       ...common,
       name: "coupon-load-test-dev-coupon-api",
       image: "sha256 of node:22-alpine",
-      command: ["node", "/srv/coupon-api.js"],
+      command: ["node", "/etc/coupon-load-test/coupon-api.js"],
       envs: ["REDIS_URL=redis://redis:6379", "COUPON_ID=7", "COUPON_STOCK=900"],
-      uploads: [{ file: "/srv/coupon-api.js", source: "build/coupon-api.js", sourceHash: hash }],
+      uploads: [
+        {
+          file: "/etc/coupon-load-test/coupon-api.js",
+          ...{ source: "build/coupon-api.js", sourceHash: hash },
+        },
+      ],
+      volumes: [{ containerPath: "/etc/coupon-load-test" }],
       networksAdvanced: [{ name: "dev-network", aliases: ["coupon-api"] }],
       ports: [{ internal: 8080, external: 18080, ip: "127.0.0.1" }],
       healthcheck: healthcheck("wget -q -O /dev/null http://127.0.0.1:8080/health"),
+      user: "node",
       memory: 512,
       memorySwap: 512,
+      cpuQuota: 200_000,
     });
   });
 

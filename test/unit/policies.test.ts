@@ -36,6 +36,16 @@ const rules: [words: string, type: string | undefined, holds: (its: any) => bool
     CONTAINER,
     ({ memory, memorySwap }) => memory > 0 && memorySwap === memory,
   ],
+  ["its processors are limited", CONTAINER, ({ cpuQuota }) => cpuQuota > 0],
+  ["its processes are limited", CONTAINER, ({ ulimits = [] }) => ulimits[0]?.hard > 0],
+  ["it has no capability", CONTAINER, ({ capabilities }) => capabilities?.drops?.[0] === "ALL"],
+  [
+    "it gains no privilege",
+    CONTAINER,
+    ({ securityOpts = [], privileged }) =>
+      securityOpts.includes("no-new-privileges") && !privileged,
+  ],
+  ["it writes into volumes and /tmp only", CONTAINER, ({ readOnly }) => readOnly === true],
   ["its log is limited", CONTAINER, ({ logOpts }) => Boolean(logOpts?.["max-size"])],
   ["it comes back by itself", CONTAINER, ({ restart }) => restart === "unless-stopped"],
   // Marked or not: an environment is there for everybody who may ask Docker.
@@ -67,6 +77,8 @@ describe("the rules", () => {
     ports: [{ ip: "127.0.0.1" }],
     healthcheck: { tests: ["CMD-SHELL", "true"] },
     ...{ memory: 1, memorySwap: 1, restart: "unless-stopped", logOpts: { "max-size": "1m" } },
+    ...{ cpuQuota: 1, ulimits: [{ hard: 1 }], capabilities: { drops: ["ALL"] } },
+    ...{ securityOpts: ["no-new-privileges"], readOnly: true },
     envs: ["A=1"],
   };
 
@@ -77,6 +89,12 @@ describe("the rules", () => {
     ["a container without a health check", CONTAINER, { healthcheck: undefined }, 1],
     ["a container without a limit", CONTAINER, { memory: undefined }, 1],
     ["a container that may swap without a limit", CONTAINER, { memorySwap: -1 }, 1],
+    ["a container with all processors", CONTAINER, { cpuQuota: undefined }, 1],
+    ["a container with any number of processes", CONTAINER, { ulimits: [] }, 1],
+    ["a container with capabilities", CONTAINER, { capabilities: { drops: ["NET_RAW"] } }, 1],
+    ["a container that may gain privileges", CONTAINER, { securityOpts: [] }, 1],
+    ["a privileged container", CONTAINER, { privileged: true }, 1],
+    ["a container that writes anywhere", CONTAINER, { readOnly: false }, 1],
     ["a log without an end", CONTAINER, { logOpts: {} }, 1],
     ["a container that stays away", CONTAINER, { restart: "no" }, 1],
     ["an image of another source", CONTAINER, { image: "influxdb:1.8.10" }, 1],

@@ -1122,11 +1122,14 @@ describe("k6 in Docker", () => {
     const docker = executor({});
     await leave({});
     expect(await docker.run(id, "out", signal)).toBe(0);
+    const memory = `${1024 + 5 * defaultProfile.maxVUs}m`;
     expect(calls()).toEqual([
       [
         ...["create", "--name", container, "--label", "coupon-load-test.stack=dev"],
         ...["--network", "net", "--cap-drop", "ALL"],
         ...["--security-opt", "no-new-privileges"],
+        ...["--read-only", "--tmpfs", "/tmp", "--volume", "/load-test"],
+        ...["--memory", memory, "--memory-swap", memory, "--pids-limit", "1024"],
         ...["--env", "K6_WEB_DASHBOARD=true", "--env", "K6_WEB_DASHBOARD_PORT=-1"],
         ...["--env", "K6_WEB_DASHBOARD_PERIOD=1s"],
         ...["--env", "K6_WEB_DASHBOARD_EXPORT=/load-test/out/report.html"],
@@ -1138,7 +1141,7 @@ describe("k6 in Docker", () => {
         ...["--env", environment[0], "--env", environment[1]],
         "/load-test/script/coupon-issue.ts",
       ],
-      ["cp", "-", `${container}:/`],
+      ["cp", "-", `${container}:/load-test`],
       ["start", "--attach", container],
       ["cp", `${container}:/load-test/out/.`, "-"],
       ["rm", "--force", "--volumes", container],
@@ -1152,7 +1155,7 @@ describe("k6 in Docker", () => {
     const docker = executor({});
     await leave({});
     await docker.run(id, "out", signal);
-    const { "load-test/config.json": config, "load-test/out": out, ...scripts } = await copied();
+    const { "config.json": config, out, ...scripts } = await copied();
     expect(out.mode).toBe(0o777);
     expect(config.mode).toBe(0o444);
     expect(JSON.parse(config.content)).toEqual({
@@ -1165,8 +1168,8 @@ describe("k6 in Docker", () => {
       },
     });
     expect(scripts).toEqual({
-      "load-test/script/coupon-issue.ts": { mode: 0o444, content: "export default function () {}" },
-      "load-test/script/data/users.csv": { mode: 0o444, content: "1,2" },
+      "script/coupon-issue.ts": { mode: 0o444, content: "export default function () {}" },
+      "script/data/users.csv": { mode: 0o444, content: "1,2" },
     });
   });
 
@@ -1207,7 +1210,7 @@ describe("k6 in Docker", () => {
     expect(info).toEqual(["info", "--format", "{{.OperatingSystem}}"]);
     expect(create[create.indexOf("--network") + 1]).toBe("host");
     expect(create).toContain(`BASE_URL=${target.url}`);
-    const { collectors, hosts } = JSON.parse((await copied())["load-test/config.json"].content);
+    const { collectors, hosts } = JSON.parse((await copied())["config.json"].content);
     expect(collectors.influxdb.addr).toBe("http://127.0.0.1:8086");
     expect(hosts).toBeUndefined();
   });
@@ -1230,7 +1233,7 @@ describe("k6 in Docker", () => {
     ]);
     expect(create[create.indexOf("--network") + 1]).toBe("net");
     expect(create).toContain("BASE_URL=http://localhost:9000");
-    const config = JSON.parse((await copied())["load-test/config.json"].content);
+    const config = JSON.parse((await copied())["config.json"].content);
     expect(config.hosts).toEqual({ localhost: "192.168.65.254" });
     expect(config.collectors.influxdb.addr).toBe("http://influxdb:8086");
   });
