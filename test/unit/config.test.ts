@@ -141,11 +141,15 @@ describe("a configuration", () => {
       executor: { kind: "docker", image: "grafana/k6:1.8.1" },
       influxdb: {
         image: "influxdb:1.8.10",
+        address: "127.0.0.1",
         port: 8086,
         retention: "30d",
         historyRetention: "730d",
       },
-      grafana: { image: "grafana/grafana:12.4.5", port: 3000, smtp: undefined },
+      grafana: {
+        ...{ image: "grafana/grafana:12.4.5", address: "127.0.0.1", port: 3000 },
+        smtp: undefined,
+      },
       contacts: [],
     });
   });
@@ -171,6 +175,7 @@ describe("a configuration", () => {
       ...{ alertEmail: "a@43, b@44", smtpHost: "mail:45", smtpUser: "46", smtpPassword: "47" },
       ...{ allowedHosts: "a.48, *.b.49", keepData: "true", maxRate: "50", maxDuration: "51s" },
       ...{ influxdbPort: "28", grafanaPort: "29", couponApiPort: "30", influxdbImage: "a:31" },
+      bindAddress: "0.0.0.0",
       ...{ grafanaImage: "b:32", k6Image: "c:33", redisImage: "d:34", nodeImage: "e:35" },
     };
     expect(parseConfig({ ...sample, ...values }, process.cwd())).toEqual({
@@ -193,9 +198,12 @@ describe("a configuration", () => {
       maxSeries: 36,
       runId: "24",
       executor: { kind: "local", binary: "25" },
-      influxdb: { image: "a:31", port: 28, retention: "26d", historyRetention: "40w" },
+      influxdb: {
+        ...{ image: "a:31", address: "0.0.0.0", port: 28 },
+        ...{ retention: "26d", historyRetention: "40w" },
+      },
       grafana: {
-        ...{ image: "b:32", port: 29 },
+        ...{ image: "b:32", address: "0.0.0.0", port: 29 },
         smtp: { host: "mail:45", user: "46", password: "47", from: "a@43" },
       },
       contacts: [
@@ -557,16 +565,28 @@ describe("the script", () => {
 
 describe("the ports", () => {
   test("of a stack are InfluxDB's, Grafana's and the sample's", () => {
-    const ports = [
-      { key: "influxdbPort", port: 8086, service: "influxdb" },
-      { key: "grafanaPort", port: 3000, service: "grafana" },
+    const ports = (address: string) => [
+      { key: "influxdbPort", port: 8086, service: "influxdb", address },
+      { key: "grafanaPort", port: 3000, service: "grafana", address },
     ];
-    expect(publishedPorts(parsed())).toEqual(ports);
-    expect(publishedPorts(parseConfig(sample, process.cwd()))).toEqual([
-      ...ports,
-      { key: "couponApiPort", port: 8080, service: "coupon-api" },
+    expect(publishedPorts(parsed())).toEqual(ports("127.0.0.1"));
+    // The sample asks nobody for a login.
+    const open = parseConfig({ ...sample, bindAddress: "0.0.0.0" }, process.cwd());
+    expect(publishedPorts(open)).toEqual([
+      ...ports("0.0.0.0"),
+      { key: "couponApiPort", port: 8080, service: "coupon-api", address: "127.0.0.1" },
     ]);
   });
+
+  test.each(["", "localhost", "::1", "127.0.0.1:80", "256.1.1.1", "192.0.2.1"])(
+    "are not published on %j",
+    (bindAddress) => {
+      expect(refusal({ bindAddress })).toBe(
+        `configuration key "bindAddress" is "${bindAddress}": must be an IPv4 address of this ` +
+          `machine, such as 127.0.0.1, or 0.0.0.0 for all of them`,
+      );
+    },
+  );
 
   test("of a stack differ", () => {
     expect(refusal({ influxdbPort: "3000" })).toBe(
