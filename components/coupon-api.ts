@@ -4,7 +4,7 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { buildSync } from "esbuild";
 import * as fs from "node:fs";
-import { filesFolder, Service } from "./service";
+import { Service } from "./service";
 
 export interface CouponApiArgs {
   nodeImage: string;
@@ -68,9 +68,9 @@ export class CouponApi extends pulumi.ComponentResource {
         containerName: args.containerName,
         network: args.network,
         alias: "coupon-api",
-        command: ["node", `${filesFolder}/coupon-api.js`],
+        command: ["node", "/srv/coupon-api.js"],
         env,
-        files: [{ name: "coupon-api.js", source: path, sourceHash: hash }],
+        uploads: [{ file: "/srv/coupon-api.js", source: path, sourceHash: hash }],
         // It asks nobody for a login.
         port: { internal: 8080, external: args.port, address: "127.0.0.1" },
         user: "node",

@@ -5,7 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as grafana from "@pulumiverse/grafana";
 import { generatedPassword, type Login } from "./influxdb";
 import { localUrl } from "../runner/ports";
-import { filesFolder, Service } from "./service";
+import { Service } from "./service";
 
 export interface GrafanaArgs {
   image: string;
@@ -49,16 +49,16 @@ export class Grafana extends pulumi.ComponentResource {
         containerName: args.containerName,
         network: args.network,
         alias: "grafana",
-        files: [
-          { name: "admin-password", content: this.admin.password },
-          { name: "secret-key", content: secretKey },
+        uploads: [
+          { file: "/etc/grafana/admin-password", content: this.admin.password },
+          { file: "/etc/grafana/secret-key", content: secretKey },
           ...(smtp?.password
-            ? [{ name: "smtp-password", content: pulumi.secret(smtp.password) }]
+            ? [{ file: "/etc/grafana/smtp-password", content: pulumi.secret(smtp.password) }]
             : []),
         ],
         env: [
-          `GF_SECURITY_ADMIN_PASSWORD=${inFile("admin-password")}`,
-          `GF_SECURITY_SECRET_KEY=${inFile("secret-key")}`,
+          "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/grafana/admin-password}",
+          "GF_SECURITY_SECRET_KEY=$__file{/etc/grafana/secret-key}",
           `GF_SERVER_ROOT_URL=${this.url}/`,
           "GF_AUTH_ANONYMOUS_ENABLED=false",
           "GF_USERS_ALLOW_SIGN_UP=false",
@@ -75,7 +75,7 @@ export class Grafana extends pulumi.ComponentResource {
                 `GF_SMTP_USER=${smtp.user}`,
               ]
             : []),
-          ...(smtp?.password ? [`GF_SMTP_PASSWORD=${inFile("smtp-password")}`] : []),
+          ...(smtp?.password ? ["GF_SMTP_PASSWORD=$__file{/etc/grafana/smtp-password}"] : []),
         ],
         port: { internal: 3000, external: args.port, address: args.address },
         data: "/var/lib/grafana",
@@ -110,6 +110,3 @@ export class Grafana extends pulumi.ComponentResource {
     this.registerOutputs();
   }
 }
-
-/** How Grafana is told that a setting is what a file holds. */
-const inFile = (name: string) => `$__file{${filesFolder}/${name}}`;

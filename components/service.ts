@@ -20,8 +20,8 @@ export interface ServiceArgs {
   command?: string[];
   /** Nothing secret: `docker inspect` shows it. Secrets go into `uploads`. */
   env?: pulumi.Input<string>[];
-  /** Files placed in `filesFolder` before the container starts, by name. */
-  files?: (Omit<docker.types.input.ContainerUpload, "file"> & { name: string })[];
+  /** Files placed in the container before it starts. */
+  uploads?: docker.types.input.ContainerUpload[];
   /** A port of the container, published on one address of this machine. */
   port?: { internal: number; external: number; address: string };
   /** A volume of the container's name, mounted at this path. */
@@ -39,15 +39,9 @@ export interface ServiceArgs {
 }
 
 /**
- * Where a container finds its files: a volume of its own that goes with it, since Docker copies
- * nothing into a file system that is read-only.
- */
-export const filesFolder = "/etc/coupon-load-test";
-
-/**
  * An image, a container and, if it keeps data, a volume. The container restarts by itself, is limited
- * in memory, processors, processes and log size, has no capability, gains no privilege, and writes
- * nowhere but into its volumes and `/tmp`.
+ * in memory, processors, processes and log size, has no capability, gains no privilege and, if it has
+ * no uploads, writes nowhere but into its volume and `/tmp`.
  */
 export class Service extends pulumi.ComponentResource {
   readonly container: docker.Container;
@@ -77,23 +71,18 @@ export class Service extends pulumi.ComponentResource {
         image: image.imageId,
         command: args.command,
         envs: args.env,
-        uploads: args.files?.map(({ name, ...file }) => ({
-          file: `${filesFolder}/${name}`,
-          ...file,
-        })),
+        uploads: args.uploads,
         user: args.user,
         capabilities: { drops: ["ALL"] },
         securityOpts: ["no-new-privileges"],
-        readOnly: true,
+        // Docker copies no upload into a file system that is read-only.
+        readOnly: !args.uploads,
         tmpfs: { "/tmp": "" },
         networksAdvanced: [{ name: args.network.name, aliases: [args.alias] }],
         ports: args.port && [
           { internal: args.port.internal, external: args.port.external, ip: args.port.address },
         ],
-        volumes: [
-          ...(volume ? [{ volumeName: volume.name, containerPath: args.data }] : []),
-          ...(args.files ? [{ containerPath: filesFolder }] : []),
-        ],
+        volumes: volume ? [{ volumeName: volume.name, containerPath: args.data }] : undefined,
         // For people and `docker ps`. Nothing waits for it: inside the container it can be green
         // too early, so readiness is proved from outside by whoever needs the service.
         healthcheck: {

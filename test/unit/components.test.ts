@@ -59,7 +59,6 @@ const common = {
   tmpfs: { "/tmp": "" },
   cpuPeriod: 100_000,
   ulimits: [{ name: "nproc", soft: 4096, hard: 4096 }],
-  volumes: [] as object[],
   restart: "unless-stopped",
   logDriver: "json-file",
   logOpts: { "max-size": "10m", "max-file": "2" },
@@ -166,14 +165,13 @@ describe("a service", () => {
     ]);
   });
 
-  test("hands command and environment on, and files in a volume of its own", async () => {
-    const command = ["serve", "-v"];
-    const files = [{ name: "web", content: "x" }];
-    const { recording } = await service({ command, files, env: ["A=1", "B=2"] });
+  test("hands command, environment and files on; only with files it may write anywhere", async () => {
+    const given = { command: ["serve", "-v"], uploads: [{ file: "/etc/web", content: "x" }] };
+    const { recording } = await service({ ...given, env: ["A=1", "B=2"] });
     expect(recording.get(CONTAINER, "web-container").inputs).toMatchObject({
-      ...{ command, envs: ["A=1", "B=2"] },
-      uploads: [{ file: "/etc/coupon-load-test/web", content: "x" }],
-      volumes: [{ containerPath: "/etc/coupon-load-test" }],
+      ...given,
+      envs: ["A=1", "B=2"],
+      readOnly: false,
     });
   });
 
@@ -373,8 +371,8 @@ describe("Grafana", () => {
       name: "coupon-load-test-dev-grafana",
       image: "sha256 of grafana/grafana:12.4.5",
       envs: [
-        "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/coupon-load-test/admin-password}",
-        "GF_SECURITY_SECRET_KEY=$__file{/etc/coupon-load-test/secret-key}",
+        "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/grafana/admin-password}",
+        "GF_SECURITY_SECRET_KEY=$__file{/etc/grafana/secret-key}",
         "GF_SERVER_ROOT_URL=http://127.0.0.1:13000/",
         "GF_AUTH_ANONYMOUS_ENABLED=false",
         "GF_USERS_ALLOW_SIGN_UP=false",
@@ -386,17 +384,15 @@ describe("Grafana", () => {
       ],
       uploads: secret([
         {
-          file: "/etc/coupon-load-test/admin-password",
+          file: "/etc/grafana/admin-password",
           content: generated("grafana-admin-password"),
         },
-        { file: "/etc/coupon-load-test/secret-key", content: generated("grafana-secret-key") },
+        { file: "/etc/grafana/secret-key", content: generated("grafana-secret-key") },
       ]),
       networksAdvanced: [{ name: "dev-network", aliases: ["grafana"] }],
       ports: [{ internal: 3000, external: 13000, ip: "127.0.0.1" }],
-      volumes: [
-        { volumeName: "coupon-load-test-dev-grafana", containerPath: "/var/lib/grafana" },
-        { containerPath: "/etc/coupon-load-test" },
-      ],
+      volumes: [{ volumeName: "coupon-load-test-dev-grafana", containerPath: "/var/lib/grafana" }],
+      readOnly: false,
       healthcheck: healthcheck("wget -q -O /dev/null http://127.0.0.1:3000/api/health"),
       memory: 1024,
       memorySwap: 1024,
@@ -613,15 +609,15 @@ describe("the coupon API", () => {
       ...common,
       name: "coupon-load-test-dev-coupon-api",
       image: "sha256 of node:22-alpine",
-      command: ["node", "/etc/coupon-load-test/coupon-api.js"],
+      command: ["node", "/srv/coupon-api.js"],
       envs: ["REDIS_URL=redis://redis:6379", "COUPON_ID=7", "COUPON_STOCK=900"],
       uploads: [
         {
-          file: "/etc/coupon-load-test/coupon-api.js",
+          file: "/srv/coupon-api.js",
           ...{ source: "build/coupon-api.js", sourceHash: hash },
         },
       ],
-      volumes: [{ containerPath: "/etc/coupon-load-test" }],
+      readOnly: false,
       networksAdvanced: [{ name: "dev-network", aliases: ["coupon-api"] }],
       ports: [{ internal: 8080, external: 18080, ip: "127.0.0.1" }],
       healthcheck: healthcheck("wget -q -O /dev/null http://127.0.0.1:8080/health"),

@@ -45,7 +45,11 @@ const rules: [words: string, type: string | undefined, holds: (its: any) => bool
     ({ securityOpts = [], privileged }) =>
       securityOpts.includes("no-new-privileges") && !privileged,
   ],
-  ["it writes into volumes and /tmp only", CONTAINER, ({ readOnly }) => readOnly === true],
+  [
+    "without uploads, it writes into its volume and /tmp only",
+    CONTAINER,
+    ({ readOnly, uploads }) => readOnly === true || uploads !== undefined,
+  ],
   ["its log is limited", CONTAINER, ({ logOpts }) => Boolean(logOpts?.["max-size"])],
   ["it comes back by itself", CONTAINER, ({ restart }) => restart === "unless-stopped"],
   // Marked or not: an environment is there for everybody who may ask Docker.
