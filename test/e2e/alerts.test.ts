@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { project } from "../../config";
 import { freePort } from "../../runner/ports";
 import { GrafanaApi, type Login } from "../support/grafana";
 import {
@@ -63,17 +64,18 @@ afterAll(() => {
 });
 
 describe("alerts", () => {
-  /** Where a container finds this machine. */
+  /** Where Grafana's container finds this machine. */
   let host: string;
   let receiver: string;
   const short: Settings = { duration: "5s", rate: 20, timeUnit: "1s" };
 
   it("have rules, and tell nobody who is not named", async () => {
-    host = await printed(
-      ...["docker", "network", "inspect", "bridge"],
-      ...["--format", "{{(index .IPAM.Config 0).Gateway}}"],
-    );
     succeeds(await clone.make("up", short));
+    host = await printed(
+      ...["docker", "inspect", `${project}-${clone.stack}-grafana`],
+      ...["--format", "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"],
+    );
+    expect(host).toMatch(/^[\d.]+$/);
     const kinds = (await clone.resources()).map(({ type }) => type.split("/").at(-1));
     expect(kinds).toContain("ruleGroup:RuleGroup");
     expect(kinds).not.toContain("contactPoint:ContactPoint");

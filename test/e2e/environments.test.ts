@@ -62,6 +62,46 @@ describe("two stacks of one machine", () => {
     expect(await clone.outputs()).toEqual(first);
   });
 
+  it("say in a preview what changes, and whether the load test will run", async () => {
+    const preview = async (settings: Settings = {}) => {
+      succeeds(await clone.make("preview", settings));
+      return clone.read("preview.md");
+    };
+    /** With a file's text changed, and as it was afterwards. */
+    const changed = async (file: string, from: string, to: string) => {
+      const text = clone.read(file);
+      expect(text).toContain(from);
+      clone.write(file, text.replace(from, to));
+      return preview().finally(() => clone.write(file, text));
+    };
+    const [runs, stays] = ["**The load test will run**", "**The load test will not run**"];
+
+    const query = await changed(
+      "dashboards/queries.ts",
+      `select(\`mean("value")`,
+      `select(\`median("value")`,
+    );
+    expect(query).toContain(stays);
+    expect(query).toMatch(
+      /^\| update \| `dashboards-coupon-issue` \| `configJson\.panels\[2\]\.targets\[0\]\.query`/m,
+    );
+    expect(query).toContain('median(\\"value\\")');
+
+    const rate = await preview({ rate: 40 });
+    expect(rate).toContain(`${runs}: profile changed.`);
+    expect(rate).toContain("| `profile.rate` | `20` | `40` |");
+
+    const image = await preview({ k6Image: "k6.example/k6:2" });
+    expect(image).toContain(`${runs}: executor changed.`);
+    expect(image).toMatch(/^\| `executor\.image` \| `\S+` \| `k6\.example\/k6:2` \|$/m);
+
+    for (const file of ["k6/coupon-issue.ts", "dashboards/queries.ts", "index.ts"]) {
+      const comment = await changed(file, "/**", "// A comment only.\n/**");
+      expect(comment).toContain(stays);
+      expect(comment).toMatch(/^0 to change, \d+ unchanged$/m);
+    }
+  });
+
   it("know what was changed by hand, and put it back", async () => {
     const quiet = await clone.make("drift");
     succeeds(quiet);

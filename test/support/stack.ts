@@ -115,11 +115,13 @@ export class Clone {
    * @param settings given to every `make`
    * @param config what the stack's file holds
    * @param emptyHome whether `HOME` is an empty folder and the packages are not there yet
+   * @param more variables of its environment
    */
   constructor(
     private settings: Settings,
     config: Settings,
     emptyHome = false,
+    private readonly more: NodeJS.ProcessEnv = {},
   ) {
     const listed = ["ls-files", "-z", "-co", "--exclude-standard"];
     const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" });
@@ -163,7 +165,7 @@ export class Clone {
 
   /** What commands that are run in it get as their environment. */
   get environment(): NodeJS.ProcessEnv {
-    return { ...environment, ...this.env };
+    return { ...environment, ...this.env, ...this.more };
   }
 
   /** Commits all that git does not ignore. */
@@ -217,22 +219,25 @@ export class Clone {
   /** `make <command> STACK=<stack> key=value ...` */
   make(command: string, settings: Settings = {}): Promise<Ended> {
     const all = { STACK: this.stack, ...this.settings, ...settings };
-    return run("make", [command, ...asPairs(all, "=")], { cwd: this.folder, env: this.env });
+    return run("make", [command, ...asPairs(all, "=")], {
+      cwd: this.folder,
+      env: this.environment,
+    });
   }
 
   /** `make compare` takes two runs and nothing else. */
   compareRuns(a: string, b: string): Promise<Ended> {
     const args = ["compare", `STACK=${this.stack}`, `A=${a}`, `B=${b}`];
-    return run("make", args, { cwd: this.folder, env: this.env });
+    return run("make", args, { cwd: this.folder, env: this.environment });
   }
 
   /** `pulumi` on the stack that `make` made, with the settings of the last `make`. */
   pulumi(...args: string[]): Promise<Ended> {
     const env = {
-      ...this.env,
       PULUMI_BACKEND_URL: "file://./.state",
       PULUMI_CONFIG_PASSPHRASE_FILE: this.path(".state/passphrase"),
       PULUMI_SKIP_UPDATE_CHECK: "true",
+      ...this.environment,
     };
     return run("pulumi", [...args, "--stack", this.stack], { cwd: this.folder, env });
   }
