@@ -1,7 +1,7 @@
 /**
- * `make up`, `preview`, `load`, `drift`, `destroy`, `compare` and `password`: prepares what Pulumi
- * needs, runs it, and tells how it ended. `pulumi` typed directly does the same work with a login and stack of its
- * user's own.
+ * `make up`, `preview`, `load`, `drift`, `destroy`, `compare`, `password` and `mirror-list`:
+ * prepares what Pulumi needs, runs it, and tells how it ended. `pulumi` typed directly does the same
+ * work with a login and stack of its user's own.
  *
  * Usage: stack.ts <command> <stack> [key=value ...]
  */
@@ -18,6 +18,7 @@ import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
 import { RunFailure } from "../runner/types";
 import { asEvents, containersOf, driftOf, type Resource, start } from "./drift";
+import { mirrorList } from "./mirror-list";
 import { prerequisites, pulumiCommand } from "./prerequisites";
 import { readSettings } from "./settings";
 
@@ -102,6 +103,10 @@ const commands: Record<string, () => Promise<void>> = {
     const { password } = await exported();
     const login = { username: "admin", password: password("grafana-admin-password") };
     console.log(JSON.stringify(login, null, 2));
+  },
+  async "mirror-list"() {
+    const config = parseConfig(readSettings(stack, settings), process.cwd());
+    console.log(mirrorList(config, process).join("\n"));
   },
   async compare() {
     const given = settings.map((setting) => setting.split("="));
