@@ -42,14 +42,10 @@ export const asEvents = { PULUMI_ENABLE_STREAMING_JSON_PREVIEW: "true" };
 /** Reads the events of a `pulumi refresh --preview-only --json`. */
 export function driftOf(events: string): Drift {
   const rows: Drift["rows"] = [];
-  const unseen = new Set<string>();
-  for (const line of events.split("\n")) {
-    if (!line.startsWith("{")) continue;
-    const { resOutputsEvent, diagnosticEvent }: EngineEvent = JSON.parse(line);
-    if (diagnosticEvent?.severity === "error") {
-      const message = diagnosticEvent.message.replace(/<\{%.*?%\}>/g, "").trim();
-      if (!/preview failed$/.test(message)) unseen.add(message.replace(/^Preview failed: /, ""));
-    }
+  const unseen = errorsIn(events)
+    .filter((message) => !/preview failed$/.test(message))
+    .map((message) => message.replace(/^Preview failed: /, ""));
+  for (const { resOutputsEvent } of parsed(events)) {
     const { op, urn, detailedDiff, old, ...rest } = resOutputsEvent?.metadata ?? {
       op: "",
       urn: "",
@@ -63,8 +59,27 @@ export function driftOf(events: string): Drift {
     const what = stopped ? "stopped" : `changed: ${keys.join(", ") || "its properties"}`;
     rows.push([urn.split("::").at(-1)!, op === "delete" ? "gone" : what]);
   }
-  return { rows, unseen: [...unseen] };
+  return { rows, unseen: [...new Set(unseen)] };
 }
+
+/** What Pulumi's engine complained of, in its order, each in one line. */
+export function errorsIn(events: string): string[] {
+  return parsed(events).flatMap(({ diagnosticEvent }) => {
+    if (diagnosticEvent?.severity !== "error") return [];
+    const plain = diagnosticEvent.message.replace(/<\{%.*?%\}>/g, "").trim();
+    // The first line that does not announce the next; a stack trace may follow.
+    const [beginning] = /^(.*:\s*\n)*.*/.exec(plain)!;
+    // What the bridge to Terraform's providers writes before and after a provider's own words.
+    const own = beginning.replace(/^sdk-v2\/\S+ sdk\.\S+ |: provider=\S+$/g, "");
+    return own.replace(/\s+/g, " ");
+  });
+}
+
+const parsed = (events: string): EngineEvent[] =>
+  events
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line));
 
 /** A container of the stack, as Docker has it. */
 interface Container {

@@ -17,7 +17,7 @@ import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
 import { RunFailure } from "../runner/types";
-import { asEvents, containersOf, driftOf, type Resource, start } from "./drift";
+import { asEvents, containersOf, driftOf, errorsIn, type Resource, start } from "./drift";
 import { mirrorList } from "./mirror-list";
 import { prerequisites, pulumiCommand } from "./prerequisites";
 import { readSettings } from "./settings";
@@ -256,13 +256,24 @@ async function isUp(): Promise<boolean> {
   return (await ask("stack", "--show-urns")).output.includes(loadTestUrn);
 }
 
+/** What the last Pulumi that was run complained of first. */
+let firstError: string | undefined;
+
 /** Runs Pulumi for the person at the terminal; gives its exit code. */
-function pulumi(...args: string[]): Promise<number> {
-  const child = spawn(pulumiCommand, [...args, "--stack", stack], { stdio: "inherit" });
-  return new Promise((resolve, reject) => {
+async function pulumi(...args: string[]): Promise<number> {
+  const events = path.join(stateFolder, `events.${stack}`);
+  const child = spawn(pulumiCommand, [...args, "--stack", stack, "--event-log", events], {
+    stdio: "inherit",
+    // Without it, Pulumi does not know that option.
+    env: { ...process.env, PULUMI_DEBUG_COMMANDS: "true" },
+  });
+  const code = await new Promise<number>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code) => resolve(code ?? 1));
   });
+  [firstError] = errorsIn(readIfThere(events));
+  fs.rmSync(events, { force: true });
+  return code;
 }
 
 /** Asks Pulumi something on the side. */
@@ -294,7 +305,8 @@ function conclude(exitCode: number, previousRun?: string) {
     throw new Failure(
       ran && newest.reason
         ? newest.reason
-        : `Pulumi ended with exit code ${exitCode}; its first error above says why`,
+        : `Pulumi ended with exit code ${exitCode}` +
+            (firstError ? `: ${firstError}` : "; its first error above says why"),
     );
   }
   console.log(
