@@ -231,6 +231,11 @@ export class Clone {
     this.settings = { ...this.settings, ...settings };
   }
 
+  /** More variables in the environment of every command. */
+  addEnvironment(env: NodeJS.ProcessEnv) {
+    Object.assign(this.env, env);
+  }
+
   /** `pulumi config set --secret`, in the stack's own file. */
   setSecret(key: string, value: string): Promise<Ended> {
     return this.pulumi("config", "set", "--secret", key, value);
