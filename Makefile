@@ -1,6 +1,6 @@
 # A load-test stack as code. `make help` lists what can be done.
 .DEFAULT_GOAL := help
-.PHONY: help up preview load drift destroy rehearse compare password test bench
+.PHONY: help up preview load drift destroy rehearse compare password mirror-list test bench
 
 STACK ?= dev
 
@@ -10,9 +10,15 @@ settings = $(foreach name,$(filter-out STACK,$(.VARIABLES)),\
 	$(if $(filter command,$(firstword $(origin $(name)))),$(call quote,$(name)=$($(name)))))
 stack = @node --import tsx scripts/stack.ts $@ $(call quote,$(STACK)) $(settings)
 
+# What a stack says to itself on this machine goes through no proxy.
+comma := ,
+no_proxies := $(sort $(subst $(comma), ,$(NO_PROXY) $(no_proxy)) 127.0.0.1 localhost)
+export NO_PROXY := $(subst $() $(),$(comma),$(no_proxies))
+export no_proxy := $(NO_PROXY)
+
 help: ## List the commands
 	@echo 'make <command> [STACK=dev] [key=value ...]   (keys: see README.md)'; echo
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
 up: node_modules/.installed ## Provision the stack, run the load test if it is due, show the verdict
 	$(stack)
@@ -36,6 +42,9 @@ compare: node_modules/.installed ## Show two runs side by side: make compare A=<
 	$(stack)
 
 password: node_modules/.installed ## Show Grafana's login
+	$(stack)
+
+mirror-list: node_modules/.installed ## List what a closed network must have mirrored for the stack
 	$(stack)
 
 test: node_modules/.installed ## Check types and format, run every test this machine can run

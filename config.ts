@@ -26,8 +26,8 @@ export const project = "coupon-load-test";
 export const secretKeys = ["alertWebhookUrl", "alertSlackUrl", "smtpPassword"];
 
 /**
- * One environment, checked. Ports are 0 until `withPorts` has chosen; images are references by tag or
- * digest.
+ * One environment, checked. Ports are 0 until `withPorts` has chosen; images are full references by
+ * tag or digest, with `imageRegistry` where it is set.
  */
 export interface StackConfig {
   target:
@@ -126,9 +126,20 @@ export function parseConfig(values: Values, root: string): StackConfig {
     const allowed = `must be a duration in ms, s, m or h from ${min} to ${max}, such as 30s or 1h30m`;
     return inRange ? text(key) : refuse(key, allowed);
   };
+  const registry = text("imageRegistry");
+  // Without a dot, a port or localhost, Docker takes the first part for a user of Docker Hub.
+  if (
+    registry &&
+    !/^(localhost|(?=[^/]*[.:])[a-z0-9][a-z0-9.-]*)(:\d+)?(\/[\w.-]+)*$/.test(registry)
+  ) {
+    refuse(
+      "imageRegistry",
+      "must be empty or a registry without scheme, such as registry.example.com/mirror",
+    );
+  }
   const image = (key: string) =>
     /^[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?$/.test(text(key)) && /[:@][^/]+$/.test(text(key))
-      ? text(key)
+      ? fromRegistry(registry, text(key))
       : refuse(key, "must be an image with a tag or a digest, such as influxdb:1.8.10");
   const port = (key: string) => integer(key, 0, 65535);
 
@@ -333,6 +344,16 @@ export async function withPorts(config: StackConfig, stack: string): Promise<Sta
   };
 }
 
+/** The images that the stack is made of, in the order of their keys. */
+export function imagesOf({ influxdb, grafana, executor, target }: StackConfig): string[] {
+  return [
+    influxdb.image,
+    grafana.image,
+    ...(executor.kind === "docker" ? [executor.image] : []),
+    ...(target.kind === "sample" ? [target.redisImage, target.nodeImage] : []),
+  ];
+}
+
 /**
  * Refuses ports that something else holds, before anything is created.
  *
@@ -373,6 +394,15 @@ export function publishedPorts({ influxdb, grafana, target }: StackConfig) {
     ports.push({ key: "couponApiPort", port, address: "127.0.0.1", service: "coupon-api" });
   }
   return ports.filter(({ port }) => port > 0);
+}
+
+/**
+ * The image as it is called in a registry that mirrors Docker Hub, where the official ones are in
+ * `library`. An image that names its own registry, by Docker's rule, stays there.
+ */
+function fromRegistry(registry: string, image: string): string {
+  if (!registry || /^(localhost|[^/]*[.:][^/]*)\//.test(image)) return image;
+  return [registry, ...(image.includes("/") ? [] : ["library"]), image].join("/");
 }
 
 function parseBaseUrl(value: string, required: boolean, refuse: (allowed: string) => never) {

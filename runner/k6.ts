@@ -146,6 +146,8 @@ const k6Environment = (out: string) => ({
   K6_WEB_DASHBOARD_PERIOD: "1s",
   K6_WEB_DASHBOARD_EXPORT: `${out}/report.html`,
   K6_AUTO_EXTENSION_RESOLUTION: "false",
+  // A proxy, which Docker's own configuration may give to every container, would be measured, too.
+  NO_PROXY: "*",
 });
 
 /**

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { waitForAnswer } from "../runner/gate";
 import { publishedPort } from "../runner/ports";
-import { type EngineEvent, nameOf } from "./events";
+import { type EngineEvent, errorsIn, nameOf } from "./events";
 
 /** A resource of an exported state, as far as it is of interest. */
 export interface Resource {
@@ -23,12 +23,10 @@ export interface Drift {
 /** Reads the events of a `pulumi refresh --preview-only`. */
 export function driftOf(events: EngineEvent[]): Drift {
   const rows: Drift["rows"] = [];
-  const unseen = new Set<string>();
-  for (const { resOutputsEvent, diagnosticEvent } of events) {
-    if (diagnosticEvent?.severity === "error") {
-      const message = diagnosticEvent.message.replace(/<\{%.*?%\}>/g, "").trim();
-      if (!/preview failed$/.test(message)) unseen.add(message.replace(/^Preview failed: /, ""));
-    }
+  const unseen = errorsIn(events)
+    .filter((message) => !/preview failed$/.test(message))
+    .map((message) => message.replace(/^Preview failed: /, ""));
+  for (const { resOutputsEvent } of events) {
     if (!resOutputsEvent) continue;
     const { op, urn, detailedDiff, old, new: found } = resOutputsEvent.metadata;
     if (!["update", "delete"].includes(op) || urn.includes("::pulumi:pulumi:")) continue;
@@ -40,7 +38,7 @@ export function driftOf(events: EngineEvent[]): Drift {
     const what = stopped ? "stopped" : `changed: ${keys.join(", ") || "its properties"}`;
     rows.push([nameOf(urn), op === "delete" ? "gone" : what]);
   }
-  return { rows, unseen: [...unseen] };
+  return { rows, unseen: [...new Set(unseen)] };
 }
 
 /** A container of the stack, as Docker has it. */

@@ -31,5 +31,18 @@ export const eventsOf = (lines: string): EngineEvent[] =>
     .filter((line) => line.startsWith("{"))
     .map((line) => JSON.parse(line));
 
+/** What Pulumi's engine complained of, in its order, each in one line. */
+export function errorsIn(events: EngineEvent[]): string[] {
+  return events.flatMap(({ diagnosticEvent }) => {
+    if (diagnosticEvent?.severity !== "error") return [];
+    const plain = diagnosticEvent.message.replace(/<\{%.*?%\}>/g, "").trim();
+    // The first line that does not announce the next; a stack trace may follow.
+    const [beginning] = /^(.*:\s*\n)*.*/.exec(plain)!;
+    // What the bridge to Terraform's providers writes before and after a provider's own words.
+    const own = beginning.replace(/^sdk-v2\/\S+ sdk\.\S+ |: provider=\S+$/g, "");
+    return own.replace(/\s+/g, " ");
+  });
+}
+
 /** The name that the program gave a resource. */
 export const nameOf = (urn: string) => urn.split("::").at(-1)!;

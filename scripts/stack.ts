@@ -1,11 +1,11 @@
 /**
- * `make up`, `preview`, `load`, `drift`, `destroy`, `compare` and `password`: prepares what Pulumi
- * needs, runs it, and tells how it ended. `pulumi` typed directly does the same work with a login and stack of its
- * user's own.
+ * `make up`, `preview`, `load`, `drift`, `destroy`, `compare`, `password` and `mirror-list`:
+ * prepares what Pulumi needs, runs it, and tells how it ended. `pulumi` typed directly does the same
+ * work with a login and stack of its user's own.
  *
  * Usage: stack.ts <command> <stack> [key=value ...]
  */
-import { execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import * as crypto from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs";
@@ -19,7 +19,8 @@ import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
 import { RunFailure, type Summary } from "../runner/types";
 import { containersOf, driftOf, type Resource, start } from "./drift";
-import { type EngineEvent, eventsOf, nameOf } from "./events";
+import { type EngineEvent, errorsIn, eventsOf, nameOf } from "./events";
+import { mirrorList } from "./mirror-list";
 import { loadTestLine, previewMarkdown, previewOf } from "./preview";
 import { prerequisites, pulumiCommand } from "./prerequisites";
 import { readSettings } from "./settings";
@@ -50,10 +51,10 @@ const commands: Record<string, () => Promise<void>> = {
     fs.rmSync(file, { force: true });
     await prepare();
     const args = ["preview", "--diff", ...changes(), ...(await testAgain(latestRun(stack)))];
-    const { exitCode, text } = await shownAndKept(...args, ...withEvents);
-    const preview = previewOf(loggedEvents(), loadTestUrn);
-    if (exitCode !== 0) throw new Failure("the preview failed; its first error above says why");
-    fs.writeFileSync(file, previewMarkdown(stack, preview, text));
+    const { exitCode, shown, events } = await observed(...args);
+    if (exitCode !== 0) throw endedBadly(exitCode);
+    const preview = previewOf(events, loadTestUrn);
+    fs.writeFileSync(file, previewMarkdown(stack, preview, shown));
     console.log(`\n${loadTestLine(preview)}\nas Markdown  ${file}`);
   },
   async load() {
@@ -109,6 +110,10 @@ const commands: Record<string, () => Promise<void>> = {
     const { password } = await exported();
     const login = { username: "admin", password: password("grafana-admin-password") };
     console.log(JSON.stringify(login, null, 2));
+  },
+  async "mirror-list"() {
+    const config = parseConfig(readSettings(stack, settings), process.cwd());
+    console.log(mirrorList(config, process).join("\n"));
   },
   async compare() {
     const given = settings.map((setting) => setting.split("="));
@@ -268,38 +273,47 @@ async function isUp(): Promise<boolean> {
   return (await ask("stack", "--show-urns")).output.includes(loadTestUrn);
 }
 
-/** Runs Pulumi for the person at the terminal; gives its exit code. */
-function pulumi(...args: string[]): Promise<number> {
-  const child = spawn(pulumiCommand, [...args, "--stack", stack], { stdio: "inherit" });
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code) => resolve(code ?? 1));
-  });
-}
+/** What the last Pulumi that was run complained of first. */
+let firstError: string | undefined;
 
-/** As `pulumi`; also gives what was shown, without its colours. */
-async function shownAndKept(...args: string[]): Promise<{ exitCode: number; text: string }> {
-  const color = process.stdout.isTTY ? "always" : "never";
-  const child = spawn(pulumiCommand, [...args, "--color", color, "--stack", stack], {
-    stdio: ["inherit", "pipe", "inherit"],
-  });
-  let text = "";
-  child.stdout.setEncoding("utf8").on("data", (data) => {
-    process.stdout.write(data);
-    text += data;
-  });
-  const [exitCode] = await once(child, "close");
-  return { exitCode: exitCode ?? 1, text: stripVTControlCharacters(text) };
-}
-
-const eventLog = path.join(stateFolder, "events");
+const eventLog = path.join(stateFolder, `events.${stack}`);
 /** Has Pulumi's engine write its events, for `loggedEvents`. */
 const withEvents = ["--event-log", eventLog];
 
 function loggedEvents(): EngineEvent[] {
   const events = eventsOf(readIfThere(eventLog));
   fs.rmSync(eventLog, { force: true });
+  [firstError] = errorsIn(events);
   return events;
+}
+
+/** Runs Pulumi for the person at the terminal; gives its exit code. */
+async function pulumi(...args: string[]): Promise<number> {
+  const child = spawn(pulumiCommand, [...args, "--stack", stack, ...withEvents], {
+    stdio: "inherit",
+  });
+  const code = await ended(child);
+  loggedEvents();
+  return code;
+}
+
+/** As `pulumi`; also gives what was shown, without its colours, and what the engine told. */
+async function observed(...args: string[]) {
+  const color = process.stdout.isTTY ? "always" : "never";
+  const all = [...args, "--color", color, "--stack", stack, ...withEvents];
+  const child = spawn(pulumiCommand, all, { stdio: ["inherit", "pipe", "inherit"] });
+  let text = "";
+  child.stdout.setEncoding("utf8").on("data", (data) => {
+    process.stdout.write(data);
+    text += data;
+  });
+  const exitCode = await ended(child);
+  return { exitCode, shown: stripVTControlCharacters(text), events: loggedEvents() };
+}
+
+async function ended(child: ChildProcess): Promise<number> {
+  const [code] = await once(child, "close");
+  return code ?? 1;
 }
 
 /** Asks Pulumi something on the side. */
@@ -316,6 +330,12 @@ async function ask(...args: string[]): Promise<{ ok: boolean; output: string; co
   }
 }
 
+const endedBadly = (exitCode: number) =>
+  new Failure(
+    `Pulumi ended with exit code ${exitCode}` +
+      (firstError ? `: ${firstError}` : "; its first error above says why"),
+  );
+
 /** Tells how `up` ended: the verdict, where to look, and the one line that says what went wrong. */
 function conclude(exitCode: number, previousRun?: string) {
   const newest = latestRun(stack);
@@ -328,11 +348,7 @@ function conclude(exitCode: number, previousRun?: string) {
   }
   if (newest) console.log(`login      make password${stack === "dev" ? "" : ` STACK=${stack}`}`);
   if (exitCode !== 0) {
-    throw new Failure(
-      ran && newest.reason
-        ? newest.reason
-        : `Pulumi ended with exit code ${exitCode}; its first error above says why`,
-    );
+    throw ran && newest.reason ? new Failure(newest.reason) : endedBadly(exitCode);
   }
   console.log(
     ran

@@ -36,8 +36,9 @@ beforeAll(async () => {
   };
   const settings = { ...found.images, ...(await freePorts()) };
   const config = { target: "sample", duration: "5s" };
-  mine = new Clone(settings, config, false, team);
-  yours = new Clone(settings, config, false, team);
+  mine = new Clone(settings, config);
+  yours = new Clone(settings, config);
+  for (const member of [mine, yours]) member.addEnvironment(team);
   const file = `Pulumi.${mine.stack}.yaml`;
   yours.write(file, mine.read(file));
 });

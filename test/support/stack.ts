@@ -115,13 +115,11 @@ export class Clone {
    * @param settings given to every `make`
    * @param config what the stack's file holds
    * @param emptyHome whether `HOME` is an empty folder and the packages are not there yet
-   * @param more variables of its environment
    */
   constructor(
     private settings: Settings,
     config: Settings,
     emptyHome = false,
-    private readonly more: NodeJS.ProcessEnv = {},
   ) {
     const listed = ["ls-files", "-z", "-co", "--exclude-standard"];
     const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" });
@@ -165,7 +163,7 @@ export class Clone {
 
   /** What commands that are run in it get as their environment. */
   get environment(): NodeJS.ProcessEnv {
-    return { ...environment, ...this.env, ...this.more };
+    return { ...environment, ...this.env };
   }
 
   /** Commits all that git does not ignore. */
@@ -245,6 +243,11 @@ export class Clone {
   /** More values that every `make` is given. */
   addSettings(settings: Settings) {
     this.settings = { ...this.settings, ...settings };
+  }
+
+  /** More variables in the environment of every command. */
+  addEnvironment(env: NodeJS.ProcessEnv) {
+    Object.assign(this.env, env);
   }
 
   /** `pulumi config set --secret`, in the stack's own file. */

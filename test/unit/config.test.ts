@@ -8,6 +8,7 @@ import { parse } from "yaml";
 import {
   ConfigError,
   containerName,
+  imagesOf,
   parseConfig,
   project,
   projectValues,
@@ -404,6 +405,49 @@ describe("an image", () => {
     `influxdb:1.8.10@${digest}`,
   ])("may be %s", (image) => {
     expect(parsed({ influxdbImage: image }).influxdb.image).toBe(image);
+  });
+
+  test.each([
+    ["influxdb:1.8.10", "mirror.example:5000/hub/library/influxdb:1.8.10"],
+    [`influxdb@${digest}`, `mirror.example:5000/hub/library/influxdb@${digest}`],
+    [`influxdb:1.8@${digest}`, `mirror.example:5000/hub/library/influxdb:1.8@${digest}`],
+    ["grafana/k6:1.8.1", "mirror.example:5000/hub/grafana/k6:1.8.1"],
+    [`team/a/b@${digest}`, `mirror.example:5000/hub/team/a/b@${digest}`],
+    ["ghcr.io/team/influxdb:1", "ghcr.io/team/influxdb:1"],
+    [`host:5000/influxdb@${digest}`, `host:5000/influxdb@${digest}`],
+    ["localhost/influxdb:1", "localhost/influxdb:1"],
+  ])("%s comes from imageRegistry as %s", (image, reference) => {
+    const all = Object.fromEntries(images.map((key) => [key, image]));
+    const values = { ...sample, ...all, imageRegistry: "mirror.example:5000/hub" };
+    expect(imagesOf(parseConfig(values, process.cwd()))).toEqual(images.map(() => reference));
+  });
+
+  test.each(["localhost", "localhost:5000", "10.0.0.1:5000/a/b", "mirror.example/Team_1.x"])(
+    "may come from %s",
+    (imageRegistry) => {
+      expect(parsed({ imageRegistry }).grafana.image).toBe(
+        `${imageRegistry}/grafana/grafana:12.4.5`,
+      );
+    },
+  );
+
+  test.each([
+    ...["mirror", "mirror/hub", "https://mirror.example", "mirror.example/", "mirror.example//a"],
+    ...["mirror.example:port", "/a", "-a.b", " a.b", "a.b:1/c@d", "a.b:", "localhostx"],
+  ])("does not come from %s", (imageRegistry) => {
+    expect(refusal({ imageRegistry })).toBe(
+      `configuration key "imageRegistry" is "${imageRegistry}": ` +
+        `must be empty or a registry without scheme, such as registry.example.com/mirror`,
+    );
+  });
+
+  test("that the stack does not use is not of the stack", () => {
+    const all = ["influxdb:1.8.10", "grafana/grafana:12.4.5", "grafana/k6:1.8.1"];
+    expect(imagesOf(parsed())).toEqual(all);
+    expect(imagesOf(parsed({ executor: "local" }))).toEqual(all.slice(0, 2));
+    expect(imagesOf(parseConfig(sample, process.cwd()))).toEqual(
+      images.map((key) => defaults[key]),
+    );
   });
 });
 

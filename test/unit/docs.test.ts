@@ -3,6 +3,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { parseConfig } from "../../config";
+import { mirrorList } from "../../scripts/mirror-list";
+import { readSettings } from "../../scripts/settings";
 
 const root = path.resolve(__dirname, "../..");
 const read = (file: string) => fs.readFileSync(path.join(root, file), "utf8");
@@ -62,12 +65,20 @@ describe("the configuration table", () => {
 });
 
 describe("the commands table", () => {
-  const commands = [...read("Makefile").matchAll(/^([a-z]+):.*## /gm)].map(([, name]) => name);
+  const commands = [...read("Makefile").matchAll(/^([a-z-]+):.*## /gm)].map(([, name]) => name);
 
   test.each(readmes)("of %s has the commands of make", (file) => {
     const shown = rows(file, "Command", "명령").map(([command]) => unquoted(command));
     expect(shown.sort()).toEqual(commands.map((name) => `make ${name}`).sort());
   });
+});
+
+test("docs/operations.md lists what the default stack fetches", () => {
+  const config = parseConfig(readSettings("dev", []), root);
+  const [, listed] = /<!-- mirror-list -->\n+```text\n(.*)\n```\n+<!-- \/mirror-list -->/s.exec(
+    read("docs/operations.md"),
+  )!;
+  expect(listed.split("\n")).toEqual(mirrorList(config, { platform: "linux", arch: "x64" }));
 });
 
 describe("the messages", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { driftOf } from "../../scripts/drift";
-import { eventsOf } from "../../scripts/events";
+import { errorsIn, eventsOf } from "../../scripts/events";
 
 const line = (event: object) => `${JSON.stringify(event)}\n`;
 const step = (op: string, type: string, name: string, more: object = {}) =>
@@ -15,6 +15,8 @@ const step = (op: string, type: string, name: string, more: object = {}) =>
 const changed = (...keys: string[]) => ({
   detailedDiff: Object.fromEntries(keys.map((key) => [key, {}])),
 });
+const said = (severity: string, message: string) =>
+  line({ diagnosticEvent: { severity, message } });
 const container = "docker:index/container:Container";
 
 describe("drift", () => {
@@ -53,8 +55,6 @@ describe("drift", () => {
   });
 
   test("tells once what could not be looked at", () => {
-    const said = (severity: string, message: string) =>
-      line({ diagnosticEvent: { severity, message } });
     const gone =
       "<{%reset%}>Preview failed: InfluxDB does not answer at http://127.0.0.1:1\n<{%reset%}>";
     const events =
@@ -66,4 +66,24 @@ describe("drift", () => {
       "InfluxDB does not answer at http://127.0.0.1:1",
     ]);
   });
+});
+
+test("errors are told in one line each, in their provider's words", () => {
+  const events =
+    said("info", "a plan") +
+    said(
+      "error",
+      "sdk-v2/provider2.go:571: sdk.helper_schema: no image: unknown: provider=docker@5.2.0\n",
+    ) +
+    said("error", "<{%reset%}>1 error occurred:\n\t* no image\n\n<{%reset%}>") +
+    said(
+      "error",
+      "Running program '/p' failed with an unhandled exception:\nError: no\n    at a.ts:1:2",
+    );
+  expect(errorsIn(eventsOf(events))).toEqual([
+    "no image: unknown",
+    "1 error occurred: * no image",
+    "Running program '/p' failed with an unhandled exception: Error: no",
+  ]);
+  expect(errorsIn([])).toEqual([]);
 });

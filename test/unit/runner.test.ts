@@ -1134,6 +1134,7 @@ describe("k6 in Docker", () => {
         ...["--env", "K6_WEB_DASHBOARD_PERIOD=1s"],
         ...["--env", "K6_WEB_DASHBOARD_EXPORT=/load-test/out/report.html"],
         ...["--env", "K6_AUTO_EXTENSION_RESOLUTION=false"],
+        ...["--env", "NO_PROXY=*"],
         "grafana/k6:1.8.1",
         ...["run", "--config", "/load-test/config.json", "--out", "influxdb"],
         ...["--tag", `testid=${id}`, "--summary-export", "/load-test/out/k6-summary.json"],
