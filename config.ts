@@ -360,5 +360,7 @@ function parseBaseUrl(value: string, required: boolean, refuse: (allowed: string
         "such as http://localhost:8080",
     );
   }
-  return value.replace(/\/+$/, "");
+  // As it was read for the check, so that k6, which reads more literally, goes to that very host.
+  // The first of several slashes alone is tried: trying each takes minutes for a hundred thousand.
+  return new URL(value).href.replace(/(?<!\/)\/+$/, "");
 }

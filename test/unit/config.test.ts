@@ -434,6 +434,10 @@ describe("the target", () => {
   test.each([
     ["http://localhost:8080", "", true],
     ["http://127.1.2.3", "", true],
+    // Read as the check of the host reads it, not as k6 might.
+    ["http://127.1:8080/\0", "http://127.0.0.1:8080"],
+    ["http://LOCAL\u00adhost/쿠폰", "http://localhost/%EC%BF%A0%ED%8F%B0"],
+    [`http://localhost${"/".repeat(100_000)}a`, `http://localhost${"/".repeat(100_000)}a`],
     ["http://[::1]:8080", "", true],
     ["http://api.local", "", true],
     ["http://api.localhost", "", true],
