@@ -190,10 +190,15 @@ export function parseConfig(values: Values, root: string): StackConfig {
 
   const hours = (retention: string) =>
     Number(retention.slice(0, -1)) * ({ h: 1, d: 24, w: 168 }[retention.slice(-1)] ?? NaN);
+  // More than that, InfluxDB cannot count: it takes nanoseconds.
+  const most = "106751d";
   const retentionOf = (key: string) =>
-    /^[1-9]\d*[hdw]$/.test(text(key))
+    /^[1-9]\d*[hdw]$/.test(text(key)) && hours(text(key)) <= hours(most)
       ? text(key)
-      : refuse(key, "must be a whole number of hours, days or weeks, such as 12h, 30d or 4w");
+      : refuse(
+          key,
+          `must be a whole number of hours, days or weeks, such as 12h, 30d or 4w, up to ${most}`,
+        );
   const retention = retentionOf("retention");
   const historyRetention = retentionOf("historyRetention");
   if (hours(historyRetention) < hours(retention)) {

@@ -350,12 +350,12 @@ describe("a duration", () => {
 });
 
 describe("retention", () => {
-  test.each(["0d", "30", "30m", "1.5d", "-1d", "INF", "30D", "1d12h", "030d", ""])(
+  test.each(["0d", "30", "30m", "1.5d", "-1d", "INF", "30D", "1d12h", "030d", "106752d", ""])(
     "is not %j",
     (value) => {
       expect(refusal({ retention: value })).toBe(
         `configuration key "retention" is "${value}": ` +
-          `must be a whole number of hours, days or weeks, such as 12h, 30d or 4w`,
+          `must be a whole number of hours, days or weeks, such as 12h, 30d or 4w, up to 106751d`,
       );
     },
   );
