@@ -249,6 +249,7 @@ describe("history, comparison and alerts", () => {
     ["smtpHost", "mail.example.com"],
   ])("%s is not %s", (key, value) => {
     const others: Record<string, string> = key === "alertEmail" ? { smtpHost: "mail:25" } : {};
+    ["maxRegression", `p95 ${"9".repeat(400)}%`],
     expect(refusal({ ...others, [key]: value })).toMatch(
       `configuration key "${key}" is "${value}": must be `,
     );
