@@ -233,7 +233,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
     .split(",")
     .map((each) => each.trim());
   const smtpHost = text("smtpHost");
-  if (smtpHost && !/^[\w.-]+:\d+$/.test(smtpHost)) {
+  if (smtpHost && !(/^[\w.-]+:[1-9]\d*$/.test(smtpHost) && URL.canParse(`http://${smtpHost}`))) {
     refuse(
       "smtpHost",
       "must be empty or a mail server's host and port, such as mail.example.com:25",

@@ -254,6 +254,7 @@ describe("history, comparison and alerts", () => {
       `configuration key "${key}" is "${value}": must be `,
     );
   });
+    ["smtpHost", "mail.example.com:65536"],
 
   test("history is kept at least as long as raw points", () => {
     expect(refusal({ retention: "30d", historyRetention: "719h" })).toBe(
