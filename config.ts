@@ -90,7 +90,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
   };
   const refuse = (key: string, allowed: string): never => {
     throw new ConfigError(
-      `configuration key "${key}" is ${JSON.stringify(values[key] ?? "")}: ${allowed}`,
+      `configuration key ${JSON.stringify(key)} is ${JSON.stringify(values[key] ?? "")}: ${allowed}`,
     );
   };
   const oneOf = <T extends string>(key: string, ...allowed: T[]): T => {
@@ -253,7 +253,9 @@ export function parseConfig(values: Values, root: string): StackConfig {
   const smtp = text("alertEmail") ? { host: smtpHost, user, password, from } : undefined;
 
   const k6Image = image("k6Image");
-  const k6Binary = text("k6Binary") || refuse("k6Binary", "must be a command or a path");
+  const k6Binary = /^[^\p{Cc}]+$/u.test(text("k6Binary"))
+    ? text("k6Binary")
+    : refuse("k6Binary", "must be a command or a path");
   const config: StackConfig = {
     target: kind === "sample" ? sample : { kind, baseUrl },
     allowedHosts,

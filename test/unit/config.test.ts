@@ -70,6 +70,7 @@ describe("Pulumi.yaml", () => {
     expect(refusal({ unheardOf: "1" })).toBe(
       `configuration key "unheardOf" is "1": there is no such key; the keys are ${[...keys].sort().join(", ")}`,
     );
+    expect(refusal({ "a\n": "1" })).toContain(`configuration key "a\\n" is "1": there is no`);
   });
 
   test("defaults to the guide's scenario", () => {
@@ -534,6 +535,7 @@ describe("the executor", () => {
 });
 
 describe("the script", () => {
+    expect(refusal({ k6Binary: "k6\n" })).toContain(`"k6Binary" is "k6\\n": must be a command`);
   let folder: string;
   beforeAll(() => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), "script-"));
