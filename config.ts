@@ -18,6 +18,7 @@ import {
 import { hostIsAllowed } from "./runner/gate";
 import { portFor, portIsFree, publishedBy, publishedPort } from "./runner/ports";
 import { type AlertContact, contactKeys } from "./runner/test-contacts";
+import { stackOf } from "./runner/types";
 
 export const project = "coupon-load-test";
 
@@ -206,7 +207,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
   }
 
   const baseline = text("baseline");
-  if (!/^[\w.-]*$/.test(baseline)) {
+  if (baseline && !stackOf(baseline)) {
     refuse("baseline", "must be empty or a run's id, such as dev-20261124T093000Z");
   }
   const maxRegression =

@@ -14,6 +14,7 @@ import {
   type RunRequest,
   type RunResult,
   type Summary,
+  stackOf,
 } from "./types";
 import {
   breachedInK6,
@@ -31,10 +32,9 @@ export const runsFolder = "runs";
 /** The newest run of a stack, passed or failed. */
 export function latestRun(stack: string): Summary | undefined {
   if (!fs.existsSync(runsFolder)) return undefined;
-  const isRun = new RegExp(`^${stack}-\\d{8}T\\d{6}Z$`);
   const newest = fs
     .readdirSync(runsFolder)
-    .filter((name) => isRun.test(name))
+    .filter((name) => stackOf(name) === stack)
     .sort()
     .at(-1);
   const file = newest && path.join(runsFolder, newest, "summary.json");

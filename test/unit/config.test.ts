@@ -167,7 +167,11 @@ describe("a configuration", () => {
       ...{ userIdBase: "16", userCount: "17", couponId: "18", p95LimitMs: "19", p99LimitMs: "20" },
       ...{ failedRateLimit: "0.21", checksRateLimit: "0.22", droppedIterationsLimit: "23" },
       ...{ runId: "24", executor: "local", k6Binary: "25", retention: "26d", couponStock: "27" },
-      ...{ maxSeries: "36", baseline: "37", maxRegression: "p95 38%, rps 39.5 %" },
+      ...{
+        maxSeries: "36",
+        baseline: "dev-20260102T030437Z",
+        maxRegression: "p95 38%, rps 39.5 %",
+      },
       ...{ historyRetention: "40w", alertWebhookUrl: "http://41", alertSlackUrl: "https://42" },
       ...{ alertEmail: "a@43, b@44", smtpHost: "mail:45", smtpUser: "46", smtpPassword: "47" },
       ...{ allowedHosts: "a.48, *.b.49", keepData: "true", maxRate: "50", maxDuration: "51s" },
@@ -186,7 +190,7 @@ describe("a configuration", () => {
       thresholds: {
         ...{ p95Ms: 19, p99Ms: 20, failedRate: 0.21, checksRate: 0.22, droppedIterations: 23 },
       },
-      baseline: "37",
+      baseline: "dev-20260102T030437Z",
       maxRegression: [
         { figure: "p95Ms", percent: 38 },
         { figure: "rps", percent: 39.5 },
@@ -241,6 +245,7 @@ describe("a configuration", () => {
 describe("history, comparison and alerts", () => {
   test.each([
     ["baseline", "dev 1"],
+    ["baseline", "../dev-20260102T030405Z"],
     ["maxRegression", "p95"],
     ["maxRegression", "p95 ten%"],
     ["maxRegression", "p95 10%, p95 20%"],
@@ -714,6 +719,32 @@ describe("the values that make hands over", () => {
   test("belong to a stack that has a file", () => {
     expect(() => readSettings("prod", [])).toThrow(
       new ConfigError("there is no Pulumi.prod.yaml: STACK must be one of ci, dev"),
+    );
+  });
+
+  test("belong to a stack whose name can be one", () => {
+    for (const name of ["", "../x", "-x", ".x", "a b", "쿠폰", "x".repeat(101)]) {
+      expect(() => readSettings(name, [])).toThrow(
+        new ConfigError(
+          `STACK is "${name}": must be at most 100 letters, digits, ".", "_" and "-", ` +
+            `the first a letter or a digit`,
+        ),
+      );
+    }
+  });
+
+  test("come out of files that are YAML", () => {
+    fs.writeFileSync("Pulumi.ci.yaml", "config:\n  a: 'b\n");
+    expect(() => readSettings("ci", [])).toThrow(
+      new ConfigError("Pulumi.ci.yaml is not YAML: Missing closing 'quote at line 3, column 1"),
+    );
+  });
+
+  test("may be of keys that are something else in JavaScript", () => {
+    const values = readSettings("ci", ["__proto__=x"]);
+    expect(Object.entries(values)).toContainEqual(["__proto__", "x"]);
+    expect(() => parseConfig({ ...sample, ...values }, root)).toThrow(
+      `configuration key "__proto__" is "x": there is no such key`,
     );
   });
 

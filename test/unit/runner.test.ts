@@ -1557,7 +1557,14 @@ describe("the latest run", () => {
     expect(latestRun("dev-2")).toEqual({ id: "dev-2-20270102T030405Z" });
   });
 
-  test("is none when it left no summary", () => {
+  test("is of the stack itself, not of one with a like name", () => {
+    put("axb-20260102T030405Z");
+    expect(latestRun("a.b")).toBeUndefined();
+    put("a.b-20260102T030405Z");
+    expect(latestRun("a.b")).toEqual({ id: "a.b-20260102T030405Z" });
+  });
+
+  test("is none when it left no summary, or a part of one", () => {
     fs.mkdirSync("runs/dev-20260102T030405Z", { recursive: true });
     expect(latestRun("dev")).toBeUndefined();
   });
