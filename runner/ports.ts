@@ -45,7 +45,7 @@ export function publishedBy(container: string, port: number): boolean {
   try {
     const ports = execFileSync(
       "docker",
-      ["ps", "--filter", `name=^/${container}$`, "--format", "{{.Ports}}"],
+      ["ps", "--filter", `name=^/${container.replaceAll(".", "\\.")}$`, "--format", "{{.Ports}}"],
       { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
     );
     return ports.includes(`127.0.0.1:${port}->`);

@@ -656,9 +656,9 @@ describe("before anything is created", () => {
   test("a port that the stack's own container publishes is the stack's", async () => {
     docker(`127.0.0.1:${port}->8086/tcp`);
     const config = parsed({ influxdbPort: `${port}`, grafanaPort: `${free}` });
-    await expect(requireFreePorts(config, "staging")).resolves.toBeUndefined();
+    await expect(requireFreePorts(config, "staging.eu")).resolves.toBeUndefined();
     expect(fs.readFileSync(path.join(folder, "asked"), "utf8").split("\n")).toEqual([
-      ...["ps", "--filter", "name=^/coupon-load-test-staging-influxdb$"],
+      ...["ps", "--filter", "name=^/coupon-load-test-staging\\.eu-influxdb$"],
       ...["--format", "{{.Ports}}", ""],
     ]);
   });
