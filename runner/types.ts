@@ -108,4 +108,8 @@ export function stackOf(id: string): string | undefined {
 export const oneLine = (text: string) => text.replace(/[\s\p{Cc}]+/gu, " ").trim();
 
 /** A failure that is told in one line: a gate that stayed shut, missing points, a broken limit. */
-export class RunFailure extends Error {}
+export class RunFailure extends Error {
+  constructor(message: string) {
+    super(oneLine(message));
+  }
+}

@@ -856,8 +856,8 @@ interface Does {
   log?: string;
   /** Runs the test until it is asked to stop. */
   wait?: boolean;
-  /** k6's summary export. */
-  summary?: object;
+  /** k6's summary export: its metrics, or all of its text. */
+  summary?: object | string;
   /** What `docker info` says. */
   system?: string;
   /** A container's hosts file. */
@@ -871,7 +871,8 @@ function program(name: string, script: string, does: Does): string {
   const orders: Record<string, string | undefined> = {
     ...{ exit: `${does.exit ?? 0}`, log: does.log, system: does.system, hosts: does.hosts },
     ...{ wait: does.wait ? "" : undefined },
-    ...{ summary: does.summary && JSON.stringify({ metrics: does.summary }) },
+    summary:
+      typeof does.summary === "object" ? JSON.stringify({ metrics: does.summary }) : does.summary,
   };
   for (const [order, content] of Object.entries(orders)) {
     fs.rmSync(path.resolve("bin", order), { force: true });
@@ -1484,6 +1485,41 @@ describe("a run", () => {
     );
   });
 
+  test("whose k6 is killed fails with what it could still write", async () => {
+    const log = `time="2026-01-02T03:04:06Z" level=error msg="no \\u0061nswer \\N\\u12\x1b at\\x`;
+    const { failure } = await run({ exit: 137, log, summary: `{"metrics":{"http_reqs":{"cou` });
+    expect(failure?.message).toBe(
+      "load test failed: k6 ended with exit code 137: no answer \\N\\u12 at\\x",
+    );
+  });
+
+  test("whose k6 says nothing in its last error fails with the one before, or its log", async () => {
+    const empty = `level=error msg=""`;
+    const { failure } = await run({ exit: 1, log: empty });
+    expect(failure?.message).toBe(`load test failed: k6 ended with exit code 1: see ${dir}/k6.log`);
+    // The log is the same one: no time has gone by.
+    const { failure: other } = await run({ exit: 1, log: `level=error msg="full"\n${empty}` });
+    expect(other?.message).toBe("load test failed: k6 ended with exit code 1: full");
+  });
+
+  test.each([
+    { http_reqs: { count: 10, rate: 0 } },
+    { http_reqs: { count: -1, rate: 1 } },
+    { http_reqs: { count: "10", rate: 1 } },
+    { http_reqs: { count: 10, rate: 1e-300 } },
+  ])("whose summary is %j counts nothing", async (impossible) => {
+    const { failure } = await run({ summary: impossible });
+    expect(failure?.message).toBe(`load test failed: k6 ended with exit code 0: see ${dir}/k6.log`);
+  });
+
+  test("whose failure has many lines is told in one", async () => {
+    const { failure } = await run({ summary }, {}, {}, undefined, {
+      'SELECT mean("value") FROM "http_req_duration"': { error: "engine:\n\tno\x1b[2J disk" },
+    });
+    expect(failure?.message).toBe("load test failed: engine: no [2J disk");
+    expect(recorded().reason).toBe("engine: no [2J disk");
+  });
+
   test("whose k6 breaks off without a word fails with the place of its log", async () => {
     const { failure } = await run({ exit: 1, summary });
     expect(failure?.message).toBe(`load test failed: k6 ended with exit code 1: see ${dir}/k6.log`);
@@ -1575,6 +1611,8 @@ describe("a command of the stack", () => {
   async function start(file: string, env: Record<string, string>, stdin = "") {
     const tsx = pathToFileURL(require.resolve("tsx")).href;
     const args = ["--import", tsx, path.join(project, file)];
+    fs.writeFileSync("runs/dev-20260102T030405Z/summary.json", '{"id": "dev-2026');
+    expect(latestRun("dev")).toBeUndefined();
     const child = spawn(process.execPath, args, { env: { ...process.env, ...env } });
     child.stdin.end(stdin);
     const closed = once(child, "close");
