@@ -474,6 +474,7 @@ describe("InfluxDB's client", () => {
           [literal(value), "'"],
         ]) {
           const inner = quoted.slice(1, -1);
+    expect([identifier("a\nb"), literal("a\nb")]).toEqual([`"a\\nb"`, `'a\\nb'`]);
           expect([quoted[0], quoted.at(-1)]).toEqual([quote, quote]);
           expect(inner.replace(/\\./gs, "")).not.toContain(quote);
           expect(inner.replace(/\\(.)/gs, "$1")).toBe(value);
