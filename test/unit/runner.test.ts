@@ -439,6 +439,13 @@ describe("a script's files", () => {
     ]);
   });
 
+  test("that cannot be read are told of in one line", () => {
+    expect(() => scriptFiles("gone/test.ts")).toThrow(RunFailure);
+    expect(() => scriptFiles("gone/test.ts")).toThrow(
+      /^the files beside the script gone\/test\.ts cannot all be read: ENOENT: /,
+    );
+  });
+
   test("have a hash that is the same wherever they are", () => {
     const files = { "test.js": "main", "lib/a.js": "a" };
     expect(scriptHash(put(files, "one"))).toBe(scriptHash(put(files, "two/three")));
@@ -467,6 +474,7 @@ describe("InfluxDB's client", () => {
   test("quotes names and texts so that they come back as they were", () => {
     expect(identifier(`a "b" \\`)).toBe(`"a \\"b\\" \\\\"`);
     expect(literal(`a 'b' \\`)).toBe(`'a \\'b\\' \\\\'`);
+    expect([identifier("a\nb"), literal("a\nb")]).toEqual([`"a\\nb"`, `'a\\nb'`]);
     fc.assert(
       fc.property(fc.string(), (value) => {
         for (const [quoted, quote] of [
@@ -474,7 +482,6 @@ describe("InfluxDB's client", () => {
           [literal(value), "'"],
         ]) {
           const inner = quoted.slice(1, -1);
-    expect([identifier("a\nb"), literal("a\nb")]).toEqual([`"a\\nb"`, `'a\\nb'`]);
           expect([quoted[0], quoted.at(-1)]).toEqual([quote, quote]);
           expect(inner.replace(/\\./gs, "")).not.toContain(quote);
           expect(inner.replace(/\\(.)/gs, "$1")).toBe(value);
@@ -1478,14 +1485,6 @@ describe("a run", () => {
     );
   });
 
-  test("whose k6 breaks off with a list of errors fails with all of it", async () => {
-    const log = `time="2026-01-02T03:04:05Z" level=error msg="Problems with the options:\\n\\t- a\\n\\t- b"`;
-    const { failure } = await run({ exit: 104, log });
-    expect(failure?.message).toBe(
-      "load test failed: k6 ended with exit code 104: Problems with the options: - a - b",
-    );
-  });
-
   test("whose k6 is killed fails with what it could still write", async () => {
     const log = `time="2026-01-02T03:04:06Z" level=error msg="no \\u0061nswer \\N\\u12\x1b at\\x`;
     const { failure } = await run({ exit: 137, log, summary: `{"metrics":{"http_reqs":{"cou` });
@@ -1519,6 +1518,14 @@ describe("a run", () => {
     });
     expect(failure?.message).toBe("load test failed: engine: no [2J disk");
     expect(recorded().reason).toBe("engine: no [2J disk");
+  });
+
+  test("whose k6 breaks off with a list of errors fails with all of it", async () => {
+    const log = `time="2026-01-02T03:04:05Z" level=error msg="Problems with the options:\\n\\t- a\\n\\t- b"`;
+    const { failure } = await run({ exit: 104, log });
+    expect(failure?.message).toBe(
+      "load test failed: k6 ended with exit code 104: Problems with the options: - a - b",
+    );
   });
 
   test("whose k6 breaks off without a word fails with the place of its log", async () => {
@@ -1604,6 +1611,8 @@ describe("the latest run", () => {
   test("is none when it left no summary, or a part of one", () => {
     fs.mkdirSync("runs/dev-20260102T030405Z", { recursive: true });
     expect(latestRun("dev")).toBeUndefined();
+    fs.writeFileSync("runs/dev-20260102T030405Z/summary.json", '{"id": "dev-2026');
+    expect(latestRun("dev")).toBeUndefined();
   });
 });
 
@@ -1612,8 +1621,6 @@ describe("a command of the stack", () => {
   async function start(file: string, env: Record<string, string>, stdin = "") {
     const tsx = pathToFileURL(require.resolve("tsx")).href;
     const args = ["--import", tsx, path.join(project, file)];
-    fs.writeFileSync("runs/dev-20260102T030405Z/summary.json", '{"id": "dev-2026');
-    expect(latestRun("dev")).toBeUndefined();
     const child = spawn(process.execPath, args, { env: { ...process.env, ...env } });
     child.stdin.end(stdin);
     const closed = once(child, "close");
