@@ -4,11 +4,22 @@
 
 STACK ?= dev
 
-# Everything given on the command line (make up rate=2000) goes on as a configuration value.
-quote = '$(subst ','\'',$(1))'
-settings = $(foreach name,$(filter-out STACK,$(.VARIABLES)),\
-	$(if $(filter command,$(firstword $(origin $(name)))),$(call quote,$(name)=$($(name)))))
-stack = @node --import tsx scripts/stack.ts $@ $(call quote,$(STACK)) $(settings)
+# Everything given on the command line (make up rate=2000) goes on as a configuration value, as it was
+# typed: `value` leaves its `$` alone, and it is not exported, which would not. The names here start
+# with a dot and `override` what is given, so that no mistyped key is run in their place.
+override define .newline
+
+
+endef
+override .given = $(foreach .name,$(.VARIABLES),\
+	$(if $(filter command,$(firstword $(origin $(.name)))),$(.name)))
+unexport $(.given)
+override .refuse = $(if $(findstring $(.newline),$(1)),\
+	$(error a line break cannot go through make: $(subst $(.newline),\n,$(1))))
+override .quote = $(.refuse)'$(subst ','\'',$(1))'
+override .settings = $(foreach .name,$(filter-out STACK,$(.given)),\
+	$(call .quote,$(.name)=$(value $(.name))))
+override .stack = @node --import tsx scripts/stack.ts $@ $(call .quote,$(value STACK)) $(.settings)
 
 # What a stack says to itself on this machine goes through no proxy.
 comma := ,
@@ -21,28 +32,28 @@ help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
 up: node_modules/.installed ## Provision the stack, run the load test if it is due, show the verdict
-	$(stack)
+	$(.stack)
 
 preview: node_modules/.installed ## Show what `make up` would change
-	$(stack)
+	$(.stack)
 
 load: node_modules/.installed ## Run the load test again; nothing else changes
-	$(stack)
+	$(.stack)
 
 drift: node_modules/.installed ## Name what was changed by hand; make up puts it back
-	$(stack)
+	$(.stack)
 
 destroy: node_modules/.installed ## Remove everything that `make up` made, except runs/
-	$(stack)
+	$(.stack)
 
 rehearse: node_modules/.installed ## Run the same test without Docker and Pulumi: all parts as local processes
-	@node --import tsx scripts/rehearse.ts $(call quote,$(STACK)) $(settings)
+	@node --import tsx scripts/rehearse.ts $(call .quote,$(value STACK)) $(.settings)
 
 compare: node_modules/.installed ## Show two runs side by side: make compare A=<id> B=<id>
-	$(stack)
+	$(.stack)
 
 password: node_modules/.installed ## Show Grafana's login
-	$(stack)
+	$(.stack)
 
 mirror-list: node_modules/.installed ## List what a closed network must have mirrored for the stack
 	$(stack)
@@ -52,7 +63,7 @@ test: node_modules/.installed ## Check types and format, run every test this mac
 	@npx vitest run
 
 bench: node_modules/.installed ## Measure against the guide's script, tags, queries and containers
-	@node --import tsx bench/bench.ts $(settings)
+	@node --import tsx bench/bench.ts $(.settings)
 
 node_modules/.installed: package.json package-lock.json
 	@command -v node >/dev/null || { echo 'Node.js is missing: install 20 or later, https://nodejs.org' >&2; exit 1; }

@@ -19,6 +19,7 @@ import {
 import { hostIsAllowed } from "./runner/gate";
 import { isLocalAddress, portFor, portIsFree, publishedBy, publishedPort } from "./runner/ports";
 import { type AlertContact, contactKeys } from "./runner/test-contacts";
+import { stackOf } from "./runner/types";
 
 export const project = "coupon-load-test";
 
@@ -98,7 +99,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
   };
   const refuse = (key: string, allowed: string): never => {
     throw new ConfigError(
-      `configuration key "${key}" is ${JSON.stringify(values[key] ?? "")}: ${allowed}`,
+      `configuration key ${JSON.stringify(key)} is ${JSON.stringify(values[key] ?? "")}: ${allowed}`,
     );
   };
   const oneOf = <T extends string>(key: string, ...allowed: T[]): T => {
@@ -209,10 +210,15 @@ export function parseConfig(values: Values, root: string): StackConfig {
 
   const hours = (retention: string) =>
     Number(retention.slice(0, -1)) * ({ h: 1, d: 24, w: 168 }[retention.slice(-1)] ?? NaN);
+  // More than that, InfluxDB cannot count: it takes nanoseconds.
+  const most = "106751d";
   const retentionOf = (key: string) =>
-    /^[1-9]\d*[hdw]$/.test(text(key))
+    /^[1-9]\d*[hdw]$/.test(text(key)) && hours(text(key)) <= hours(most)
       ? text(key)
-      : refuse(key, "must be a whole number of hours, days or weeks, such as 12h, 30d or 4w");
+      : refuse(
+          key,
+          `must be a whole number of hours, days or weeks, such as 12h, 30d or 4w, up to ${most}`,
+        );
   const retention = retentionOf("retention");
   const historyRetention = retentionOf("historyRetention");
   if (hours(historyRetention) < hours(retention)) {
@@ -220,7 +226,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
   }
 
   const baseline = text("baseline");
-  if (!/^[\w.-]*$/.test(baseline)) {
+  if (baseline && !stackOf(baseline)) {
     refuse("baseline", "must be empty or a run's id, such as dev-20261124T093000Z");
   }
   const maxRegression =
@@ -247,7 +253,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
     .split(",")
     .map((each) => each.trim());
   const smtpHost = text("smtpHost");
-  if (smtpHost && !/^[\w.-]+:\d+$/.test(smtpHost)) {
+  if (smtpHost && !(/^[\w.-]+:[1-9]\d*$/.test(smtpHost) && URL.canParse(`http://${smtpHost}`))) {
     refuse(
       "smtpHost",
       "must be empty or a mail server's host and port, such as mail.example.com:25",
@@ -274,7 +280,9 @@ export function parseConfig(values: Values, root: string): StackConfig {
     );
   }
   const k6Image = image("k6Image");
-  const k6Binary = text("k6Binary") || refuse("k6Binary", "must be a command or a path");
+  const k6Binary = /^[^\p{Cc}]+$/u.test(text("k6Binary"))
+    ? text("k6Binary")
+    : refuse("k6Binary", "must be a command or a path");
   const config: StackConfig = {
     target: kind === "sample" ? sample : { kind, baseUrl },
     allowedHosts,
@@ -413,5 +421,7 @@ function parseBaseUrl(value: string, required: boolean, refuse: (allowed: string
         "such as http://localhost:8080",
     );
   }
-  return value.replace(/\/+$/, "");
+  // As it was read for the check, so that k6, which reads more literally, goes to that very host.
+  // The first of several slashes alone is tried: trying each takes minutes for a hundred thousand.
+  return new URL(value).href.replace(/(?<!\/)\/+$/, "");
 }

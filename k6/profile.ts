@@ -142,7 +142,7 @@ const comparable: Record<string, Figure> = {
 /** Reads `p95 10%, rps 5%`; `undefined` when it is not of this form or names a figure twice. */
 export function parseMaxRegression(text: string): MaxRegression[] | undefined {
   if (text.trim() === "") return [];
-  const parts = text.split(",").map((part) => /^\s*(\w+)\s+(\d+(?:\.\d+)?)\s*%\s*$/.exec(part));
+  const parts = text.split(",").map((part) => /^\s*(\w+)\s+(\d{1,9}(?:\.\d+)?)\s*%\s*$/.exec(part));
   const named = parts.map((part) => (part && Object.hasOwn(comparable, part[1]) ? part[1] : ""));
   if (named.includes("") || new Set(named).size < named.length) return undefined;
   return parts.map((part) => ({ figure: comparable[part![1]], percent: Number(part![2]) }));
@@ -155,14 +155,14 @@ export function regressionLimit({ figure, percent }: MaxRegression, baseline: nu
 
 const unitSeconds: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600 };
 
-/** Seconds in a duration such as `1m30s`; `undefined` when it is not one or is not positive. */
+/** Seconds in a duration such as `1m30s`; `undefined` when it is none, or 0, or beyond all numbers. */
 export function durationSeconds(text: string): number | undefined {
   if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) return undefined;
   let seconds = 0;
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
     seconds += Number(amount) * unitSeconds[unit];
   }
-  return seconds > 0 ? seconds : undefined;
+  return seconds > 0 && seconds < Infinity ? seconds : undefined;
 }
 
 /** Iterations a second that the profile asks for. */

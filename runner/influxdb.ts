@@ -31,11 +31,15 @@ export interface Series {
 /** An answer that says no. `status` is HTTP's. No class: Pulumi would store it without its message. */
 export type InfluxDbError = Error & { status: number };
 
+/** InfluxQL takes no line break within quotes, but its escape. It refuses `\r` and `\0` anyhow. */
+const escaped = (text: string, quote: string) =>
+  text.replaceAll("\\", "\\\\").replaceAll(quote, `\\${quote}`).replaceAll("\n", "\\n");
+
 /** Quotes a name for InfluxQL. */
-export const identifier = (name: string) => `"${name.replace(/\\/g, "\\\\").replace(/"/g, '\\"')}"`;
+export const identifier = (name: string) => `"${escaped(name, '"')}"`;
 
 /** Quotes a text for InfluxQL. */
-export const literal = (text: string) => `'${text.replace(/\\/g, "\\\\").replace(/'/g, "\\'")}'`;
+export const literal = (text: string) => `'${escaped(text, "'")}'`;
 
 async function send(
   { url, username, password }: Connection,

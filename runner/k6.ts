@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import * as tar from "tar-stream";
 import { k6Options, ownScript } from "../k6/profile";
 import { scriptFiles } from "./script";
-import { type Credentials, RunFailure, type RunRequest } from "./types";
+import { type Credentials, oneLine, RunFailure, type RunRequest } from "./types";
 
 /** k6's part in a run. Output goes to `k6.log`, `k6-summary.json` and `report.html` of `dir`. */
 export interface Executor {
@@ -114,7 +114,7 @@ function dockerExecutor(
 async function versionOf([command, ...args]: string[]): Promise<string> {
   try {
     const { stdout } = await exec(command, [...args, "version"]);
-    return /v\d+\.\d+\.\d+\S*/.exec(stdout)?.[0] ?? stdout.trim();
+    return oneLine(/v\d+\.\d+\.\d+\S*/.exec(stdout)?.[0] ?? stdout.trim().split("\n")[0]);
   } catch (error) {
     const { stderr, message } = error as { stderr?: string; message: string };
     const cause = (stderr || message).trim().split("\n").pop();

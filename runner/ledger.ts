@@ -11,7 +11,7 @@ import {
   regressionLimit,
 } from "../k6/profile";
 import { literal, query, write } from "./influxdb";
-import { type JudgedRegression, type Login, RunFailure, type RunRequest } from "./types";
+import { type JudgedRegression, type Login, oneLine, RunFailure, type RunRequest } from "./types";
 import type { Source } from "./verify";
 
 /** A run as the ledger has it. One that broke off has no figures. */
@@ -123,12 +123,12 @@ export interface NewEntry {
   k6Version?: string;
 }
 
-/** Writes a run. Limits go along, so that an old run can be read by the limits of its day. */
-export async function recordInLedger(
-  { influxdb, stack, thresholds, profile, ...request }: RunRequest,
-  writer: Login,
+/** A run as one point in line protocol. Limits go along: an old run is read by those of its day. */
+export function ledgerPoint(
+  { stack, thresholds, profile, ...request }: RunRequest,
   entry: NewEntry,
-): Promise<void> {
+  commit: string,
+): string {
   const { id, startedAt, endedAt, verdict, figures, baseline } = entry;
   const limits = Object.entries(thresholds).map(([figure, limit]) => [`${figure}Limit`, limit]);
   const changes = figureNames.map((name) => [
@@ -144,16 +144,28 @@ export async function recordInLedger(
     load: `${profile.rate} per ${profile.timeUnit}, ${profile.duration}`,
     // Text that is unknown is empty, not missing: Grafana's server fails on columns with both.
     baseline: baseline?.id ?? "",
-    commit: (await commit()) ?? "",
+    commit,
     k6Version: entry.k6Version ?? "",
   };
   const tags = { testid: id, stack, verdict, ...identity({ ...request, profile }) };
-  // Text is quoted, and a line is a point: no line break may get in.
-  const quoted = (text: string) => `"${text.replace(/[\\"]/g, "\\$&").replace(/\s+/g, " ")}"`;
-  const pairs = Object.entries(fields).flatMap(([name, value]) =>
-    value === undefined ? [] : `${name}=${typeof value === "number" ? value : quoted(value)}`,
-  );
+  // Text is quoted, and a line is a point: no line break may get in. What is no number, such as
+  // the change from next to nothing, is left out: the whole point would be refused.
+  const quoted = (text: string) => `"${oneLine(text).replace(/[\\"]/g, "\\$&")}"`;
+  const pairs = Object.entries(fields).flatMap(([name, value]) => {
+    if (typeof value === "string") return `${name}=${quoted(value)}`;
+    return Number.isFinite(value) ? `${name}=${value}` : [];
+  });
   const key = ["k6_runs", ...Object.entries(tags).map(([name, value]) => `${name}=${value}`)];
-  const line = `${key.join(",")} ${pairs.join(",")} ${startedAt.getTime()}000000`;
-  await write({ url: influxdb.url, ...writer }, influxdb.database, line, history);
+  return `${key.join(",")} ${pairs.join(",")} ${startedAt.getTime()}000000`;
+}
+
+/** Writes a run. */
+export async function recordInLedger(
+  request: RunRequest,
+  writer: Login,
+  entry: NewEntry,
+): Promise<void> {
+  const { url, database } = request.influxdb;
+  const point = ledgerPoint(request, entry, (await commit()) ?? "");
+  await write({ url, ...writer }, database, point, history);
 }

@@ -60,7 +60,7 @@ export function publishedBy(container: string, port: number, address = loopback)
   try {
     const ports = execFileSync(
       "docker",
-      ["ps", "--filter", `name=^/${container}$`, "--format", "{{.Ports}}"],
+      ["ps", "--filter", `name=^/${container.replaceAll(".", "\\.")}$`, "--format", "{{.Ports}}"],
       { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
     );
     return ports.includes(`${address}:${port}->`);

@@ -10,9 +10,11 @@ import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger
 import { breach, headline, markdown, regression, rounded } from "./report";
 import {
   type Credentials,
+  oneLine,
   RunFailure,
   type RunRequest,
   type RunResult,
+  stackOf,
   type Summary,
 } from "./types";
 import {
@@ -20,6 +22,7 @@ import {
   coincidences,
   k6Count,
   progress,
+  readJson,
   seriesWarning,
   type Source,
   verify,
@@ -31,14 +34,12 @@ export const runsFolder = "runs";
 /** The newest run of a stack, passed or failed. */
 export function latestRun(stack: string): Summary | undefined {
   if (!fs.existsSync(runsFolder)) return undefined;
-  const isRun = new RegExp(`^${stack}-\\d{8}T\\d{6}Z$`);
   const newest = fs
     .readdirSync(runsFolder)
-    .filter((name) => isRun.test(name))
+    .filter((name) => stackOf(name) === stack)
     .sort()
     .at(-1);
-  const file = newest && path.join(runsFolder, newest, "summary.json");
-  return file && fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")) : undefined;
+  return newest && readJson(path.join(runsFolder, newest, "summary.json"));
 }
 
 /** k6's exit codes with a meaning of their own (k6's errext/exitcodes). */
@@ -132,7 +133,7 @@ export async function runLoadTest(
     return result(summary);
   } catch (error) {
     const { message } = error as Error;
-    summary.reason = signal.aborted ? "the run was interrupted" : message;
+    summary.reason = signal.aborted ? "the run was interrupted" : oneLine(message);
     throw new RunFailure(`load test failed: ${summary.reason}`);
   } finally {
     if (!entry.figures) entry.endedAt = new Date();
@@ -141,7 +142,7 @@ export async function runLoadTest(
     await recordInLedger(request, writer, { ...entry, id, verdict, outcome, k6Version }).catch(
       ({ message }) =>
         summary.warnings.push(
-          `the run is not in the ledger, nor marked on the dashboard: ${message}`,
+          oneLine(`the run is not in the ledger, nor marked on the dashboard: ${message}`),
         ),
     );
     record(dir, summary);
@@ -192,22 +193,25 @@ function log(dir: string): string {
 }
 
 /** Whether InfluxDB refused any of k6's writes. */
-const writesFailed = (dir: string) => log(dir).includes(`level=error msg="Couldn't write stats`);
+export const writesFailed = (dir: string) =>
+  log(dir).includes(`level=error msg="Couldn't write stats`);
 
 /** The last error k6 logged that says why it failed: its first line, or all if that announces more. */
-function lastError(dir: string): string {
-  // Go's quoting has escapes that JSON has not, such as \x1b: these stay as they are.
-  const asJson = (quoted: string) =>
-    quoted.replace(/\\(.)/g, (escape, kind) => (/[bfnrtu"\\]/.test(kind) ? escape : `\\${escape}`));
-  const errors = [...log(dir).matchAll(/level=error msg="((?:[^"\\]|\\.)*)"/g)]
-    .map(([, message]) => JSON.parse(`"${asJson(message)}"`) as string)
-    .filter((message) => !/^(Couldn't write stats|thresholds on metrics)/.test(message));
-  const lines = errors
-    .at(-1)
-    ?.trim()
-    .split(/\s*\n\s*/);
-  if (!lines) return `see ${dir}/k6.log`;
-  return lines[0].endsWith(":") ? lines.join(" ") : lines[0];
+export function lastError(dir: string): string {
+  // Of Go's escapes, those that JSON has, too; the others, such as \x1b, stay as they are.
+  const unquoted = (text: string) =>
+    text.replace(/\\(u[\da-fA-F]{4}|[bfnrt"\\])/g, (escape) => JSON.parse(`"${escape}"`) as string);
+  // A k6 that was killed leaves a message without an end.
+  const errors = [...log(dir).matchAll(/level=error msg="((?:[^"\\\n]|\\.){0,10000})/g)]
+    .map(([, message]) =>
+      unquoted(message)
+        .split(/[\r\n]/)
+        .map(oneLine)
+        .filter(Boolean),
+    )
+    .filter(([line]) => line && !/^(Couldn't write stats|thresholds on metrics)/.test(line));
+  const [first, ...more] = errors.at(-1) ?? [`see ${dir}/k6.log`];
+  return first.endsWith(":") ? [first, ...more].join(" ") : first;
 }
 
 const atRun = (url: string, id: string, from: Date, to: Date) =>

@@ -3,20 +3,31 @@ import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { transformSync } from "esbuild";
+import { RunFailure } from "./types";
 
-/** The files beside a script, by name with `/`, sorted; without `node_modules` and `.git`. */
+/**
+ * The files beside a script, by name with `/`, sorted; without `node_modules` and `.git`.
+ *
+ * @throws RunFailure when one cannot be read, or its name is not UTF-8
+ */
 export function scriptFiles(script: string): { name: string; content: Buffer }[] {
   const folder = path.dirname(script);
-  return fs
-    .readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
-    .filter((file) => !/(^|[\\/])(node_modules|\.git)[\\/]/.test(file))
-    .map((file) => ({
-      name: file.split(path.sep).join("/"),
-      content: fs.readFileSync(path.join(folder, file)),
-    }))
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  try {
+    return fs
+      .readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
+      .filter((file) => !/(^|[\\/])(node_modules|\.git)[\\/]/.test(file))
+      .map((file) => ({
+        name: file.split(path.sep).join("/"),
+        content: fs.readFileSync(path.join(folder, file)),
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  } catch (error) {
+    throw new RunFailure(
+      `the files beside the script ${script} cannot all be read: ${(error as Error).message}`,
+    );
+  }
 }
 
 /** Changes when the script or a file beside it does, but for their comments and layout. */

@@ -95,5 +95,21 @@ export type Summary = Partial<RunResult> & {
   k6Version?: string;
 };
 
+/** Whether a stack can have this name: Pulumi's rule, and Docker's for the start of a name. */
+export const isStackName = (text: string) => /^[A-Za-z0-9][\w.-]{0,99}$/.test(text);
+
+/** The stack of a run by the run's id; `undefined` if the text cannot be a run's id. */
+export function stackOf(id: string): string | undefined {
+  const [, stack = ""] = /^(.+)-\d{8}T\d{6}Z$/.exec(id) ?? [];
+  return isStackName(stack) ? stack : undefined;
+}
+
+/** A text in one line, and without what moves a terminal's cursor. */
+export const oneLine = (text: string) => text.replace(/[\s\p{Cc}]+/gu, " ").trim();
+
 /** A failure that is told in one line: a gate that stayed shut, missing points, a broken limit. */
-export class RunFailure extends Error {}
+export class RunFailure extends Error {
+  constructor(message: string) {
+    super(oneLine(message));
+  }
+}

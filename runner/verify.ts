@@ -30,26 +30,37 @@ interface K6Metric {
   thresholds?: Record<string, boolean>;
 }
 
-/** The metrics of k6's summary export; `undefined` when k6 ended before it could write one. */
-function k6Metrics(dir: string): Record<string, K6Metric> | undefined {
-  const file = path.join(dir, "k6-summary.json");
-  return fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")).metrics : undefined;
+/** What a file has as JSON; `undefined` if it is not there, or torn by the end of who wrote it. */
+export function readJson(file: string) {
+  try {
+    return JSON.parse(fs.readFileSync(file, "utf8"));
+  } catch {
+    return undefined;
+  }
 }
 
-/** What k6 counted; `undefined` when it ended early. */
+/** The metrics of k6's summary export; `undefined` when k6 ended before it could write one. */
+function k6Metrics(dir: string): Record<string, K6Metric | null> | undefined {
+  return readJson(path.join(dir, "k6-summary.json"))?.metrics ?? undefined;
+}
+
+/** What k6 counted; `undefined` when it ended early, or wrote what cannot be a count. */
 export function k6Count(dir: string): K6Count | undefined {
   const metrics = k6Metrics(dir);
   if (!metrics) return undefined;
   const { http_reqs, iterations } = metrics;
   // k6's rate is the count over the test's length, which the export does not name otherwise.
   const { count = 0, rate = 1 } = (http_reqs?.count ? http_reqs : iterations) ?? {};
-  return { requests: http_reqs?.count ?? 0, durationMs: (count / rate) * 1000 || 0 };
+  const [requests, durationMs] = [http_reqs?.count ?? 0, (count / rate) * 1000 || 0];
+  const possible = Number.isSafeInteger(requests) && requests >= 0 && durationMs >= 0;
+  const inTime = durationMs < 1e12 && (durationMs > 0 || requests === 0);
+  return possible && inTime ? { requests, durationMs } : undefined;
 }
 
 /** The thresholds that k6 itself found breached, such as `checks: rate>=0.99`. */
 export function breachedInK6(dir: string): string[] {
-  return Object.entries(k6Metrics(dir) ?? {}).flatMap(([metric, { thresholds = {} }]) =>
-    Object.entries(thresholds)
+  return Object.entries(k6Metrics(dir) ?? {}).flatMap(([metric, known]) =>
+    Object.entries(known?.thresholds ?? {})
       .filter(([, breached]) => breached)
       .map(([expression]) => `${metric}: ${expression}`),
   );

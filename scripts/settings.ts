@@ -2,13 +2,30 @@
 import * as fs from "node:fs";
 import { parse } from "yaml";
 import { ConfigError, project, secretKeys, type Values } from "../config";
+import { isStackName } from "../runner/types";
+
+/** The name and the value of an argument of make, `key=value`. */
+export function keyAndValue(setting: string): [string, string] {
+  const [key, ...value] = setting.split("=");
+  return [key, value.join("=")];
+}
+
+/** Refuses what cannot be a stack's name, before files are called after it. @throws ConfigError */
+export function requireStackName(stack: string) {
+  if (isStackName(stack)) return;
+  throw new ConfigError(
+    `STACK is ${JSON.stringify(stack)}: must be at most 100 letters, digits, ".", "_" and "-", ` +
+      `the first a letter or a digit`,
+  );
+}
 
 /**
  * @param stack whose `Pulumi.<stack>.yaml` is read
  * @param settings `key=value`, which win over the files
- * @throws ConfigError when there is no such stack, or a secret in clear text
+ * @throws ConfigError when there is no such stack, a file is not YAML, or a secret in clear text
  */
 export function readSettings(stack: string, settings: string[]): Values {
+  requireStackName(stack);
   const file = `Pulumi.${stack}.yaml`;
   if (!fs.existsSync(file)) {
     const stacks = fs
@@ -16,21 +33,24 @@ export function readSettings(stack: string, settings: string[]): Values {
       .flatMap((name) => /^Pulumi\.(.+)\.yaml$/.exec(name)?.[1] ?? []);
     throw new ConfigError(`there is no ${file}: STACK must be one of ${stacks.join(", ")}`);
   }
-  const read = (name: string) => parse(fs.readFileSync(name, "utf8"))?.config ?? {};
-  const values: Values = {};
+  const read = (name: string) => {
+    try {
+      return parse(fs.readFileSync(name, "utf8"))?.config ?? {};
+    } catch (error) {
+      throw new ConfigError(`${name} is not YAML: ${(error as Error).message.split(/:?\n/)[0]}`);
+    }
+  };
   const declared: Record<string, { default?: unknown }> = read("Pulumi.yaml");
-  for (const [key, { default: value }] of Object.entries(declared)) {
-    values[key] = String(value ?? "");
-  }
-  for (const [key, value] of Object.entries(read(file))) {
+  const defaults = Object.entries(declared).map(([key, { default: value }]) => [
+    key,
+    String(value ?? ""),
+  ]);
+  const own = Object.entries(read(file)).flatMap(([key, value]) => {
     const [owner, name] = key.split(":");
     // What is encrypted only Pulumi can read; its program checks it.
-    if (owner === project && typeof value !== "object") values[name] = String(value);
-  }
-  for (const setting of settings) {
-    const [key, ...value] = setting.split("=");
-    values[key] = value.join("=");
-  }
+    return owner === project && typeof value !== "object" ? [[name, String(value)]] : [];
+  });
+  const values: Values = Object.fromEntries([...defaults, ...own, ...settings.map(keyAndValue)]);
   // Neither in a committed file nor on a command line, which anybody on this machine can read.
   const plain = secretKeys.find((key) => values[key]);
   if (plain) {

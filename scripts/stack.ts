@@ -17,13 +17,13 @@ import { ConfigError, parseConfig, project, type StackConfig } from "../config";
 import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
-import { RunFailure, type Summary } from "../runner/types";
+import { RunFailure, stackOf, type Summary } from "../runner/types";
 import { containersOf, driftOf, type Resource, start } from "./drift";
 import { type EngineEvent, errorsIn, eventsOf, nameOf } from "./events";
 import { mirrorList } from "./mirror-list";
 import { loadTestLine, previewMarkdown, previewOf } from "./preview";
 import { prerequisites, pulumiCommand } from "./prerequisites";
-import { readSettings } from "./settings";
+import { keyAndValue, readSettings, requireStackName } from "./settings";
 
 /** Ignored by git: the state where no other backend is chosen, its passphrase, stack settings. */
 const stateFolder = ".state";
@@ -116,11 +116,16 @@ const commands: Record<string, () => Promise<void>> = {
     console.log(mirrorList(config, process).join("\n"));
   },
   async compare() {
-    const given = settings.map((setting) => setting.split("="));
+    const given = settings.map(keyAndValue);
     const [a, b] = ["A", "B"].map((side) => given.find(([name]) => name === side)?.[1]);
     const others = given.map(([name]) => name).filter((name) => name !== "A" && name !== "B");
     if (!a || !b || others.length > 0) {
       throw new Failure("say which runs: make compare A=<id> B=<id>, and nothing else");
+    }
+    for (const [side, id] of given) {
+      if (stackOf(id)) continue;
+      const allowed = "must be a run's id, such as dev-20261124T093000Z";
+      throw new Failure(`${side} is ${JSON.stringify(id)}: ${allowed}`);
     }
     const { password, output } = await exported();
     const source = {
@@ -357,9 +362,14 @@ function conclude(exitCode: number, previousRun?: string) {
   );
 }
 
+async function main() {
+  requireStackName(stack);
+  await commands[command]();
+}
+
 // ^C goes to Pulumi as well, which then stops in order; wait for it.
 process.on("SIGINT", () => undefined);
-commands[command]().catch((error) => {
+main().catch((error) => {
   const known = [Failure, ConfigError, RunFailure].some((kind) => error instanceof kind);
   console.error(known ? `make ${command}: ${error.message}` : error);
   process.exitCode = 1;

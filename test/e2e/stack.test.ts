@@ -440,9 +440,10 @@ describe("a stack", () => {
       succeeds(compared);
       expect(compared.stdout).toMatch(/^ +p95 +[\d.]+ ms +1\d\d[\d.]* ms +\+[\d.]+ %$/m);
       expect(clone.read(`runs/compare-${passed}-${slower}.md`)).toContain("| p95 | ");
-      const unknown = await clone.compareRuns("nobody", slower);
+      const nobody = "nobody-20260102T030405Z";
+      const unknown = await clone.compareRuns(nobody, slower);
       expect(unknown.code).not.toBe(0);
-      expect(unknown.lastLine).toContain('there is no run "nobody" in the ledger; the newest');
+      expect(unknown.lastLine).toContain(`there is no run "${nobody}" in the ledger; the newest`);
 
       // As the dashboard of runs asks for them, and as the other one marks them.
       const panels = await grafana.panels("coupon-issue-runs");

@@ -71,6 +71,7 @@ describe("Pulumi.yaml", () => {
     expect(refusal({ unheardOf: "1" })).toBe(
       `configuration key "unheardOf" is "1": there is no such key; the keys are ${[...keys].sort().join(", ")}`,
     );
+    expect(refusal({ "a\n": "1" })).toContain(`configuration key "a\\n" is "1": there is no`);
   });
 
   test("defaults to the guide's scenario", () => {
@@ -171,7 +172,11 @@ describe("a configuration", () => {
       ...{ userIdBase: "16", userCount: "17", couponId: "18", p95LimitMs: "19", p99LimitMs: "20" },
       ...{ failedRateLimit: "0.21", checksRateLimit: "0.22", droppedIterationsLimit: "23" },
       ...{ runId: "24", executor: "local", k6Binary: "25", retention: "26d", couponStock: "27" },
-      ...{ maxSeries: "36", baseline: "37", maxRegression: "p95 38%, rps 39.5 %" },
+      ...{
+        maxSeries: "36",
+        baseline: "dev-20260102T030437Z",
+        maxRegression: "p95 38%, rps 39.5 %",
+      },
       ...{ historyRetention: "40w", alertWebhookUrl: "http://41", alertSlackUrl: "https://42" },
       ...{ alertEmail: "a@43, b@44", smtpHost: "mail:45", smtpUser: "46", smtpPassword: "47" },
       ...{ allowedHosts: "a.48, *.b.49", keepData: "true", maxRate: "50", maxDuration: "51s" },
@@ -191,7 +196,7 @@ describe("a configuration", () => {
       thresholds: {
         ...{ p95Ms: 19, p99Ms: 20, failedRate: 0.21, checksRate: 0.22, droppedIterations: 23 },
       },
-      baseline: "37",
+      baseline: "dev-20260102T030437Z",
       maxRegression: [
         { figure: "p95Ms", percent: 38 },
         { figure: "rps", percent: 39.5 },
@@ -249,13 +254,16 @@ describe("a configuration", () => {
 describe("history, comparison and alerts", () => {
   test.each([
     ["baseline", "dev 1"],
+    ["baseline", "../dev-20260102T030405Z"],
     ["maxRegression", "p95"],
     ["maxRegression", "p95 ten%"],
     ["maxRegression", "p95 10%, p95 20%"],
+    ["maxRegression", `p95 ${"9".repeat(400)}%`],
     ["maxRegression", "p90 10%"],
     ["historyRetention", "2y"],
     ["alertEmail", "nobody"],
     ["smtpHost", "mail.example.com"],
+    ["smtpHost", "mail.example.com:65536"],
   ])("%s is not %s", (key, value) => {
     const others: Record<string, string> = key === "alertEmail" ? { smtpHost: "mail:25" } : {};
     expect(refusal({ ...others, [key]: value })).toMatch(
@@ -359,12 +367,12 @@ describe("a duration", () => {
 });
 
 describe("retention", () => {
-  test.each(["0d", "30", "30m", "1.5d", "-1d", "INF", "30D", "1d12h", "030d", ""])(
+  test.each(["0d", "30", "30m", "1.5d", "-1d", "INF", "30D", "1d12h", "030d", "106752d", ""])(
     "is not %j",
     (value) => {
       expect(refusal({ retention: value })).toBe(
         `configuration key "retention" is "${value}": ` +
-          `must be a whole number of hours, days or weeks, such as 12h, 30d or 4w`,
+          `must be a whole number of hours, days or weeks, such as 12h, 30d or 4w, up to 106751d`,
       );
     },
   );
@@ -478,6 +486,10 @@ describe("the target", () => {
     ["http://localhost:8080/", "http://localhost:8080"],
     ["https://shop.example/api//", "https://shop.example/api"],
     ["http://[::1]:8080", "http://[::1]:8080"],
+    // Read as the check of the host reads it, not as k6 might.
+    ["http://127.1:8080/\0", "http://127.0.0.1:8080"],
+    ["http://LOCAL\u00adhost/쿠폰", "http://localhost/%EC%BF%A0%ED%8F%B0"],
+    [`http://localhost${"/".repeat(100_000)}a`, `http://localhost${"/".repeat(100_000)}a`],
   ])("outside may be given as %s", (value, baseUrl) => {
     const allowedHosts = "shop.example";
     expect(parsed({ baseUrl: value, allowedHosts }).target).toEqual({ kind: "external", baseUrl });
@@ -575,6 +587,7 @@ describe("the executor", () => {
     expect(refusal({ executor: "local", k6Binary: "" })).toBe(
       `configuration key "k6Binary" is "": must be a command or a path`,
     );
+    expect(refusal({ k6Binary: "k6\n" })).toContain(`"k6Binary" is "k6\\n": must be a command`);
     expect(parsed({ executor: "local" }).executor).toEqual({ kind: "local", binary: "k6" });
   });
 });
@@ -707,9 +720,9 @@ describe("before anything is created", () => {
   test("a port that the stack's own container publishes is the stack's", async () => {
     docker(`127.0.0.1:${port}->8086/tcp`);
     const config = parsed({ influxdbPort: `${port}`, grafanaPort: `${free}` });
-    await expect(requireFreePorts(config, "staging")).resolves.toBeUndefined();
+    await expect(requireFreePorts(config, "staging.eu")).resolves.toBeUndefined();
     expect(fs.readFileSync(path.join(folder, "asked"), "utf8").split("\n")).toEqual([
-      ...["ps", "--filter", "name=^/coupon-load-test-staging-influxdb$"],
+      ...["ps", "--filter", "name=^/coupon-load-test-staging\\.eu-influxdb$"],
       ...["--format", "{{.Ports}}", ""],
     ]);
   });
@@ -770,6 +783,32 @@ describe("the values that make hands over", () => {
   test("belong to a stack that has a file", () => {
     expect(() => readSettings("prod", [])).toThrow(
       new ConfigError("there is no Pulumi.prod.yaml: STACK must be one of ci, dev"),
+    );
+  });
+
+  test("belong to a stack whose name can be one", () => {
+    for (const name of ["", "../x", "-x", ".x", "a b", "쿠폰", "x".repeat(101)]) {
+      expect(() => readSettings(name, [])).toThrow(
+        new ConfigError(
+          `STACK is "${name}": must be at most 100 letters, digits, ".", "_" and "-", ` +
+            `the first a letter or a digit`,
+        ),
+      );
+    }
+  });
+
+  test("come out of files that are YAML", () => {
+    fs.writeFileSync("Pulumi.ci.yaml", "config:\n  a: 'b\n");
+    expect(() => readSettings("ci", [])).toThrow(
+      new ConfigError("Pulumi.ci.yaml is not YAML: Missing closing 'quote at line 3, column 1"),
+    );
+  });
+
+  test("may be of keys that are something else in JavaScript", () => {
+    const values = readSettings("ci", ["__proto__=x"]);
+    expect(Object.entries(values)).toContainEqual(["__proto__", "x"]);
+    expect(() => parseConfig({ ...sample, ...values }, root)).toThrow(
+      `configuration key "__proto__" is "x": there is no such key`,
     );
   });
 

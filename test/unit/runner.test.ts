@@ -439,6 +439,13 @@ describe("a script's files", () => {
     ]);
   });
 
+  test("that cannot be read are told of in one line", () => {
+    expect(() => scriptFiles("gone/test.ts")).toThrow(RunFailure);
+    expect(() => scriptFiles("gone/test.ts")).toThrow(
+      /^the files beside the script gone\/test\.ts cannot all be read: ENOENT: /,
+    );
+  });
+
   test("have a hash that is the same wherever they are", () => {
     const files = { "test.js": "main", "lib/a.js": "a" };
     expect(scriptHash(put(files, "one"))).toBe(scriptHash(put(files, "two/three")));
@@ -486,6 +493,7 @@ describe("InfluxDB's client", () => {
   test("quotes names and texts so that they come back as they were", () => {
     expect(identifier(`a "b" \\`)).toBe(`"a \\"b\\" \\\\"`);
     expect(literal(`a 'b' \\`)).toBe(`'a \\'b\\' \\\\'`);
+    expect([identifier("a\nb"), literal("a\nb")]).toEqual([`"a\\nb"`, `'a\\nb'`]);
     fc.assert(
       fc.property(fc.string(), (value) => {
         for (const [quoted, quote] of [
@@ -875,8 +883,8 @@ interface Does {
   log?: string;
   /** Runs the test until it is asked to stop. */
   wait?: boolean;
-  /** k6's summary export. */
-  summary?: object;
+  /** k6's summary export: its metrics, or all of its text. */
+  summary?: object | string;
   /** What `docker info` says. */
   system?: string;
   /** A container's hosts file. */
@@ -890,7 +898,8 @@ function program(name: string, script: string, does: Does): string {
   const orders: Record<string, string | undefined> = {
     ...{ exit: `${does.exit ?? 0}`, log: does.log, system: does.system, hosts: does.hosts },
     ...{ wait: does.wait ? "" : undefined },
-    ...{ summary: does.summary && JSON.stringify({ metrics: does.summary }) },
+    summary:
+      typeof does.summary === "object" ? JSON.stringify({ metrics: does.summary }) : does.summary,
   };
   for (const [order, content] of Object.entries(orders)) {
     fs.rmSync(path.resolve("bin", order), { force: true });
@@ -1499,6 +1508,41 @@ describe("a run", () => {
     );
   });
 
+  test("whose k6 is killed fails with what it could still write", async () => {
+    const log = `time="2026-01-02T03:04:06Z" level=error msg="no \\u0061nswer \\N\\u12\x1b at\\x`;
+    const { failure } = await run({ exit: 137, log, summary: `{"metrics":{"http_reqs":{"cou` });
+    expect(failure?.message).toBe(
+      "load test failed: k6 ended with exit code 137: no answer \\N\\u12 at\\x",
+    );
+  });
+
+  test("whose k6 says nothing in its last error fails with the one before, or its log", async () => {
+    const empty = `level=error msg=""`;
+    const { failure } = await run({ exit: 1, log: empty });
+    expect(failure?.message).toBe(`load test failed: k6 ended with exit code 1: see ${dir}/k6.log`);
+    // The log is the same one: no time has gone by.
+    const { failure: other } = await run({ exit: 1, log: `level=error msg="full"\n${empty}` });
+    expect(other?.message).toBe("load test failed: k6 ended with exit code 1: full");
+  });
+
+  test.each([
+    { http_reqs: { count: 10, rate: 0 } },
+    { http_reqs: { count: -1, rate: 1 } },
+    { http_reqs: { count: "10", rate: 1 } },
+    { http_reqs: { count: 10, rate: 1e-300 } },
+  ])("whose summary is %j counts nothing", async (impossible) => {
+    const { failure } = await run({ summary: impossible });
+    expect(failure?.message).toBe(`load test failed: k6 ended with exit code 0: see ${dir}/k6.log`);
+  });
+
+  test("whose failure has many lines is told in one", async () => {
+    const { failure } = await run({ summary }, {}, {}, undefined, {
+      'SELECT mean("value") FROM "http_req_duration"': { error: "engine:\n\tno\x1b[2J disk" },
+    });
+    expect(failure?.message).toBe("load test failed: engine: no [2J disk");
+    expect(recorded().reason).toBe("engine: no [2J disk");
+  });
+
   test("whose k6 breaks off with a list of errors fails with all of it", async () => {
     const log = `time="2026-01-02T03:04:05Z" level=error msg="Problems with the options:\\n\\t- a\\n\\t- b"`;
     const { failure } = await run({ exit: 104, log });
@@ -1580,8 +1624,17 @@ describe("the latest run", () => {
     expect(latestRun("dev-2")).toEqual({ id: "dev-2-20270102T030405Z" });
   });
 
-  test("is none when it left no summary", () => {
+  test("is of the stack itself, not of one with a like name", () => {
+    put("axb-20260102T030405Z");
+    expect(latestRun("a.b")).toBeUndefined();
+    put("a.b-20260102T030405Z");
+    expect(latestRun("a.b")).toEqual({ id: "a.b-20260102T030405Z" });
+  });
+
+  test("is none when it left no summary, or a part of one", () => {
     fs.mkdirSync("runs/dev-20260102T030405Z", { recursive: true });
+    expect(latestRun("dev")).toBeUndefined();
+    fs.writeFileSync("runs/dev-20260102T030405Z/summary.json", '{"id": "dev-2026');
     expect(latestRun("dev")).toBeUndefined();
   });
 });
