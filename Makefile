@@ -1,6 +1,6 @@
 # A load-test stack as code. `make help` lists what can be done.
 .DEFAULT_GOAL := help
-.PHONY: help up preview load drift destroy rehearse compare password test bench
+.PHONY: help up preview load drift rotate backup restore destroy rehearse compare password test bench
 
 STACK ?= dev
 
@@ -24,6 +24,15 @@ load: node_modules/.installed ## Run the load test again; nothing else changes
 	$(stack)
 
 drift: node_modules/.installed ## Name what was changed by hand; make up puts it back
+	$(stack)
+
+rotate: node_modules/.installed ## Change every generated password; no data is lost, no test runs
+	$(stack)
+
+backup: node_modules/.installed ## Save the points and what was made in Grafana by hand, in backups/
+	$(stack)
+
+restore: node_modules/.installed ## Put a backup into a stack that is up: make restore FROM=<archive>
 	$(stack)
 
 destroy: node_modules/.installed ## Remove everything that `make up` made, except runs/

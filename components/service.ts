@@ -24,6 +24,8 @@ export interface ServiceArgs {
   uploads?: docker.types.input.ContainerUpload[];
   /** A port of the container, published on 127.0.0.1 only. */
   port?: { internal: number; external: number };
+  /** The user it runs as, by number; by default the image's. */
+  user?: string;
   /** A volume of the container's name, mounted at this path. */
   data?: string;
   /** Whether Pulumi refuses to delete that volume. */
@@ -65,6 +67,7 @@ export class Service extends pulumi.ComponentResource {
         name: args.containerName,
         image: image.imageId,
         command: args.command,
+        user: args.user,
         envs: args.env,
         uploads: args.uploads,
         networksAdvanced: [{ name: args.network.name, aliases: [args.alias] }],

@@ -1,6 +1,6 @@
 /**
- * `make up`, `preview`, `load`, `drift`, `destroy`, `compare` and `password`: prepares what Pulumi
- * needs, runs it, and tells how it ended. `pulumi` typed directly does the same work with a login and stack of its
+ * `make up`, `preview`, `load`, `drift`, `rotate`, `backup`, `restore`, `destroy`, `compare` and
+ * `password`: prepares what Pulumi needs, runs it, and tells how it ended. `pulumi` typed directly does the same work with a login and stack of its
  * user's own.
  *
  * Usage: stack.ts <command> <stack> [key=value ...]
@@ -12,13 +12,15 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { promisify } from "node:util";
 import { parse } from "yaml";
-import { ConfigError, parseConfig, project, type StackConfig } from "../config";
+import { ConfigError, containerName, parseConfig, project, type StackConfig } from "../config";
 import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
 import { RunFailure } from "../runner/types";
+import { backup, restore, type RunningStack } from "./backup";
 import { asEvents, containersOf, driftOf, type Resource, start } from "./drift";
 import { prerequisites, pulumiCommand } from "./prerequisites";
+import { isHalfRotated, loginPasswords } from "./rotation";
 import { readSettings } from "./settings";
 
 /** Ignored by git: the state where no other backend is chosen, its passphrase, stack settings. */
@@ -38,6 +40,7 @@ const commands: Record<string, () => Promise<void>> = {
     // A test that failed is run again, though nothing has changed since.
     const again = before?.verdict === "failed" && (await isUp()) ? ["--replace", loadTestUrn] : [];
     await putContainersBack();
+    await finishRotation();
     // It looks at all that is there first, so that what was changed by hand is put back.
     const settled = ["--yes", "--skip-preview", "--refresh", ...changes()];
     const exitCode = await pulumi("up", ...settled, ...again);
@@ -50,7 +53,7 @@ const commands: Record<string, () => Promise<void>> = {
   },
   async load() {
     await prepare();
-    if (!(await isUp())) throw new Failure(`stack ${stack} is not up: run make up first`);
+    await requireUp();
     const before = latestRun(stack);
     const again = ["--target-replace", loadTestUrn];
     const exitCode = await pulumi("up", "--yes", "--skip-preview", ...changes(), ...again);
@@ -58,7 +61,7 @@ const commands: Record<string, () => Promise<void>> = {
   },
   async drift() {
     await prepare();
-    if (!(await isUp())) throw new Failure(`stack ${stack} is not up: run make up first`);
+    await requireUp();
     Object.assign(process.env, asEvents);
     const looked = await ask("refresh", "--preview-only", "--json", ...changes());
     const { rows, unseen } = driftOf(looked.output);
@@ -72,6 +75,35 @@ const commands: Record<string, () => Promise<void>> = {
     }
     if (!looked.ok) throw new Failure(`Pulumi cannot look: ${looked.complaint.trim()}`);
     console.log("nothing was changed by hand");
+  },
+  async rotate() {
+    await prepare();
+    if (!(await isUp())) throw notUp();
+    await putContainersBack();
+    // Nobody knows a password that was made and never came to be used, if it is made anew here.
+    await finishRotation();
+    const anew = loginPasswords(await resources()).flatMap((urn) => ["--replace", urn]);
+    if ((await pulumi("up", ...withoutTest(), ...anew)) !== 0) throw halfRotated();
+    console.log(`all passwords are new; Grafana's login: make password${ofThisStack}`);
+  },
+  async backup() {
+    nothingElse(settings, "make backup takes no settings but STACK");
+    const { archive, manifest } = await backup(await running());
+    const files = Object.values(manifest.files);
+    const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+    console.log(`${files.length} files, ${(bytes / 1e6).toFixed(1)} MB before compression\n`);
+    console.log(`backup     ${archive}\nrestore    make restore FROM=${archive}${ofThisStack}`);
+  },
+  async restore() {
+    const archive = /^FROM=(.+)$/.exec(settings[0] ?? "")?.[1];
+    const usage = "say which archive: make restore FROM=<archive>, and nothing else";
+    if (!archive) throw new Failure(usage);
+    nothingElse(settings.slice(1), usage);
+    if (!fs.existsSync(archive)) throw new Failure(`there is no archive ${archive}`);
+    const interrupted = new AbortController();
+    process.on("SIGINT", () => interrupted.abort());
+    await restore(await running(), archive, console.log, interrupted.signal);
+    console.log(`stack ${stack} has what was in ${archive}, beside what it had`);
   },
   async destroy() {
     selectBackend();
@@ -150,12 +182,44 @@ async function exported() {
   const all = await resources();
   const output = (name: string, property: string) => {
     const found = all.find(({ urn }) => urn.endsWith(`::${name}`))?.outputs?.[property];
-    if (found === undefined) throw new Failure(`stack ${stack} is not up: run make up first`);
+    if (found === undefined) throw notUp();
     return found;
   };
   const password = (name: string): string =>
     JSON.parse((output(name, "result") as { plaintext: string }).plaintext);
-  return { output, password };
+  return { all, output, password };
+}
+
+/** What is needed to work on what is in the servers of a stack that is up. */
+async function running(): Promise<RunningStack> {
+  const { all, output, password } = await exported();
+  const login = (name: string) => ({ username: "admin", password: password(name) });
+  const grafana = login("grafana-admin-password");
+  const influxdb = login("influxdb-admin-password");
+  const found: RunningStack = {
+    stack,
+    influxdb: {
+      url: String(output("influxdb-database", "url")),
+      database: String(output("influxdb-database", "database")),
+      container: containerName(stack, "influxdb"),
+      adminUsername: influxdb.username,
+      adminPassword: influxdb.password,
+    },
+    grafana: { ...grafana, url: String(output("grafana-admin", "url")) },
+    managed: new Set(
+      all
+        .filter(({ type }) => /^grafana:oss\/(dashboard|folder):/.test(type))
+        .map(({ outputs }) => String(outputs?.uid)),
+    ),
+  };
+  await requireUp();
+  const away = containersOf(all).find(({ running }) => !running);
+  if (away) throw new Failure(`container ${away.name} does not run; make up starts it`);
+  return found;
+}
+
+function nothingElse(given: string[], usage: string) {
+  if (given.length > 0) throw new Failure(usage);
 }
 
 /**
@@ -236,6 +300,9 @@ function selectBackend() {
 
 const readIfThere = (file: string) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "");
 
+/** What a hint adds to a command of make. */
+const ofThisStack = stack === "dev" ? "" : ` STACK=${stack}`;
+
 const loadTestUrn =
   `urn:pulumi:${stack}::${project}::` +
   `coupon-load-test:index:LoadTest$command:local:Command::load-test-run`;
@@ -250,6 +317,30 @@ const changes = () => [
 async function isUp(): Promise<boolean> {
   return (await ask("stack", "--show-urns")).output.includes(loadTestUrn);
 }
+
+const notUp = () => new Failure(`stack ${stack} is not up: run make up first`);
+
+const halfRotated = () =>
+  new Failure(`not every part has its new password yet; make up${ofThisStack} finishes that`);
+
+/** Refuses a stack that is not up, or in which not every part has its new password. */
+async function requireUp() {
+  if (!(await isUp())) throw notUp();
+  if (isHalfRotated(await resources(), loadTestUrn)) throw halfRotated();
+}
+
+/**
+ * Has every part go by the passwords that there are, if a rotation ended half-way. Before anything
+ * is looked at: that would be done by the passwords of before.
+ */
+async function finishRotation(): Promise<void> {
+  if (!isHalfRotated(await resources(), loadTestUrn)) return;
+  console.log("a change of passwords ended half-way; it is finished first\n");
+  if ((await pulumi("up", ...withoutTest())) !== 0) throw halfRotated();
+}
+
+/** For `up`, without a test: no load is made by surprise. It gets new passwords when it runs. */
+const withoutTest = () => ["--yes", "--skip-preview", ...changes(), "--exclude", loadTestUrn];
 
 /** Runs Pulumi for the person at the terminal; gives its exit code. */
 function pulumi(...args: string[]): Promise<number> {
@@ -284,7 +375,7 @@ function conclude(exitCode: number, previousRun?: string) {
     console.log(table(newest) + "\n");
     if (newest.dashboardUrl) console.log(`dashboard  ${newest.dashboardUrl}`);
   }
-  if (newest) console.log(`login      make password${stack === "dev" ? "" : ` STACK=${stack}`}`);
+  if (newest) console.log(`login      make password${ofThisStack}`);
   if (exitCode !== 0) {
     throw new Failure(
       ran && newest.reason

@@ -327,7 +327,7 @@ describe("a stack", () => {
       const { passphrase: _, ...passwords } = secrets;
       const shown = (await clone.pulumi("stack", "export", "--show-secrets")).stdout;
       expect(revealed(shown)).toEqual(Object.keys(passwords));
-      expect(revealed(shown)).toHaveLength(5);
+      expect(revealed(shown)).toHaveLength(6);
       expect(revealed(JSON.stringify(await clone.inspect()))).toEqual([]);
       expect(revealed(await printed("ps", "axeww"))).toEqual([]);
       expect(revealed(clone.readAll("runs"))).toEqual([]);

@@ -1,0 +1,252 @@
+/**
+ * `make backup` and `make restore`: the points of a stack that is up, and what people made in its
+ * Grafana, as one file.
+ *
+ * A restore adds to what the stack has. Points come back through a second database, out of which
+ * InfluxDB copies them: so users, rights, retention and what the stack has measured itself stay as
+ * they are at every moment, and a restore that broke off is only run again.
+ */
+import { execFile } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { promisify } from "node:util";
+import { askGrafana, type GrafanaLogin } from "../runner/grafana";
+import { identifier, query } from "../runner/influxdb";
+import { type Admin, asAdmin, ensureRetentionPolicy, policiesOf } from "../runner/schema";
+import { RunFailure } from "../runner/types";
+import { type Manifest, pack, unpack } from "./archive";
+import { type GrafanaContent, readContent, writeContent } from "./grafana-content";
+
+/** Ignored by git. */
+export const backupsFolder = "backups";
+
+/** A stack that is up. */
+export interface RunningStack {
+  stack: string;
+  influxdb: Admin & { container: string; database: string };
+  grafana: GrafanaLogin;
+  /** The uids of the folders and dashboards that the stack makes itself. */
+  managed: Set<string>;
+}
+
+/** Where the programs of InfluxDB's container put and find a backup there. */
+const inContainer = "/tmp/coupon-load-test";
+/** InfluxDB's address for backups, inside its container only. */
+const rpc = ["-host", "127.0.0.1:8088"];
+
+/** Writes `backups/<stack>-<UTC time>.tar.gz`, mode 0600; gives its path and what is in it. */
+export async function backup(from: RunningStack): Promise<{ archive: string; manifest: Manifest }> {
+  const { container, database } = from.influxdb;
+  const madeAt = new Date().toISOString();
+  const name = `${from.stack}-${madeAt.replace(/[-:]|\.\d+/g, "")}`;
+  return inFolders(container, async (folder) => {
+    const points = path.join(folder, "influxdb");
+    await docker(
+      "exec",
+      container,
+      "influxd",
+      "backup",
+      "-portable",
+      ...rpc,
+      "-db",
+      database,
+      inContainer,
+    );
+    await docker("cp", `${container}:${inContainer}/.`, points);
+    const content = await readContent(from.grafana, from.managed);
+    fs.writeFileSync(path.join(folder, "grafana.json"), JSON.stringify(content, null, 2) + "\n");
+    const archive = path.join(backupsFolder, `${name}.tar.gz`);
+    const about = { stack: from.stack, madeAt, database, versions: await versionsOf(from) };
+    return { archive, manifest: await pack(folder, about, archive) };
+  });
+}
+
+/**
+ * Puts a backup into a stack. `say` gets lines for people while it lasts.
+ *
+ * @param signal breaks off between two steps
+ * @throws RunFailure in one line: before anything is changed if the archive will not do, else with
+ * the state that the stack is in
+ */
+export async function restore(
+  into: RunningStack,
+  archive: string,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { influxdb, grafana, managed } = into;
+  await inFolders(influxdb.container, async (folder) => {
+    const manifest = await unpack(archive, folder);
+    say(`${archive}: stack ${manifest.stack}, ${manifest.madeAt}, all checksums agree`);
+    try {
+      await restorePoints(influxdb, manifest.database, path.join(folder, "influxdb"), say, signal);
+      const file = path.join(folder, "grafana.json");
+      const content: GrafanaContent = JSON.parse(fs.readFileSync(file, "utf8"));
+      await writeContent(grafana, managed, content);
+      const { dashboards, annotations } = content;
+      say(`Grafana: ${dashboards.length} dashboards, ${annotations.length} annotations by hand`);
+    } catch (error) {
+      throw new RunFailure(
+        `the restore broke off: ${signal.aborted ? "it was interrupted" : (error as Error).message}; ` +
+          `the stack has all that was its own and part of the archive, run the same command again`,
+      );
+    }
+  });
+}
+
+/** Has InfluxDB take a backup in as a database of its own, and copies all its points from there. */
+async function restorePoints(
+  influxdb: RunningStack["influxdb"],
+  backedUp: string,
+  folder: string,
+  say: (line: string) => void,
+  signal: AbortSignal,
+) {
+  const { container, database } = influxdb;
+  const aside = `${database}_restored`;
+  const admin = asAdmin(influxdb);
+  const drop = `DROP DATABASE ${identifier(aside)}`;
+  // A restore that was killed left it.
+  await query(admin, drop);
+  await docker("cp", folder, `${container}:${inContainer}`);
+  const names = ["-db", backedUp, "-newdb", aside];
+  await docker("exec", container, "influxd", "restore", "-portable", ...rpc, ...names, inContainer);
+
+  const own = await policiesOf(influxdb, database);
+  for (const policy of (await policiesOf(influxdb, aside)) ?? []) {
+    const name = String(policy.name);
+    let kept = own?.find((each) => each.name === name)?.duration;
+    if (kept === undefined) {
+      kept = policy.duration;
+      await ensureRetentionPolicy(influxdb, { name, database, retention: String(kept) });
+    }
+    const [from, to] = [aside, database].map((each) => ({ database: each, policy: name }));
+    let points = 0;
+    for (const range of await rangesOf(influxdb, from, oldest(String(kept)))) {
+      signal.throwIfAborted();
+      const where = `time >= ${range.from}ms AND time < ${range.to}ms`;
+      const copy =
+        `SELECT * INTO ${placed(to)}.:MEASUREMENT FROM ${placed(from)}./.*/ ` +
+        `WHERE ${where} GROUP BY *`;
+      const [[written]] = await query(admin, copy);
+      points += Number(written.values[0][1]);
+      const arrived = await countsOf(influxdb, to, range);
+      for (const [field, count] of await countsOf(influxdb, from, range)) {
+        if ((arrived.get(field) ?? 0) >= count) continue;
+        throw new Error(
+          `InfluxDB took in ${arrived.get(field) ?? 0} of ${count} values of ${field}`,
+        );
+      }
+    }
+    say(`InfluxDB: ${points} points of retention policy ${name}`);
+  }
+  await query(admin, drop);
+}
+
+/** A retention policy of a database. */
+interface Place {
+  database: string;
+  policy: string;
+}
+const placed = ({ database, policy }: Place) => `${identifier(database)}.${identifier(policy)}`;
+
+/** From and to, not included, in milliseconds since 1970. */
+interface Range {
+  from: number;
+  to: number;
+}
+
+const minute = 60_000;
+const day = 24 * 60 * minute;
+
+/** The time before which a policy takes no point, a little later. @param kept such as `720h0m0s` */
+function oldest(kept: string): number {
+  const [, hours, minutes, seconds] = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/.exec(kept) ?? [];
+  const ms =
+    [hours, minutes, seconds].reduce((sum, each) => sum * 60 + Number(each ?? 0), 0) * 1000;
+  return ms === 0 ? 0 : Date.now() - ms + 10 * minute;
+}
+
+/** Ranges of whole minutes that have points, each of as many as InfluxDB copies in a few seconds. */
+async function rangesOf(admin: Admin, from: Place, since: number): Promise<Range[]> {
+  const [[groups]] = await query(asAdmin(admin), "SHOW SHARD GROUPS");
+  const own = groups.values
+    .filter(([, database, policy]) => database === from.database && policy === from.policy)
+    .map((row) => ({ from: Date.parse(String(row[3])), to: Date.parse(String(row[4])) }));
+  const minutes = new Map<number, number>();
+  for (const group of own) {
+    for (let start = Math.max(group.from, since); start < group.to; start += day) {
+      const range = { from: start, to: Math.min(start + day, group.to) };
+      for (const { values } of await counted(admin, from, range, `GROUP BY time(1m) fill(none)`)) {
+        for (const [time, ...counts] of values) {
+          const before = minutes.get(Number(time)) ?? 0;
+          minutes.set(
+            Number(time),
+            counts.reduce<number>((sum, n) => sum + Number(n), before),
+          );
+        }
+      }
+    }
+  }
+  const ranges: Range[] = [];
+  let values = Infinity;
+  for (const time of [...minutes.keys()].sort((a, b) => a - b)) {
+    if (values > 200_000) {
+      ranges.push({ from: Math.max(time, since), to: time });
+      values = 0;
+    }
+    ranges.at(-1)!.to = time + minute;
+    values += minutes.get(time)!;
+  }
+  return ranges;
+}
+
+/** How many values each field of each measurement has. */
+async function countsOf(admin: Admin, place: Place, range: Range): Promise<Map<string, number>> {
+  const all = await counted(admin, place, range);
+  return new Map(
+    all.flatMap(({ name, columns, values: [row] }) =>
+      columns
+        .slice(1)
+        .map((column, index) => [`${name}.${column}`, Number(row[index + 1])] as const),
+    ),
+  );
+}
+
+async function counted(admin: Admin, place: Place, { from, to }: Range, grouped = "") {
+  const where = `time >= ${from}ms AND time < ${to}ms`;
+  const count = `SELECT count(*) FROM ${placed(place)}./.*/ WHERE ${where} ${grouped}`;
+  const [all] = await query(asAdmin(admin), count);
+  return all;
+}
+
+async function versionsOf({ influxdb, grafana }: RunningStack): Promise<Manifest["versions"]> {
+  const ping = await fetch(`${influxdb.url}/ping`, { signal: AbortSignal.timeout(10_000) });
+  const health = await askGrafana(grafana, "GET", "/api/health");
+  return {
+    influxdb: ping.headers.get("x-influxdb-version") ?? "unknown",
+    grafana: health.body.version,
+  };
+}
+
+/** A folder on this machine, and a free place in the container, as long as `work` lasts. */
+async function inFolders<T>(container: string, work: (folder: string) => Promise<T>): Promise<T> {
+  fs.mkdirSync(backupsFolder, { recursive: true, mode: 0o700 });
+  const folder = fs.mkdtempSync(path.join(backupsFolder, ".work-"));
+  const clear = () => docker("exec", container, "rm", "-rf", inContainer);
+  try {
+    await clear();
+    return await work(folder);
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+    await clear().catch(() => undefined);
+  }
+}
+
+/** @throws RunFailure with the last line of what Docker, or the program in the container, says */
+async function docker(...args: string[]): Promise<void> {
+  await promisify(execFile)("docker", args, { maxBuffer: 1e9 }).catch((error) => {
+    const said: string = error.stderr?.trim() || error.message;
+    throw new RunFailure(`docker ${args[0]} failed: ${said.split("\n").at(-1)}`);
+  });
+}
