@@ -436,11 +436,11 @@ describe("a stack", () => {
       slow.close();
 
       const slower = clone.latestRun().id;
-      const compared = await clone.compareRuns(passed, slower);
+      const compared = await clone.makeOnly("compare", `A=${passed}`, `B=${slower}`);
       succeeds(compared);
       expect(compared.stdout).toMatch(/^ +p95 +[\d.]+ ms +1\d\d[\d.]* ms +\+[\d.]+ %$/m);
       expect(clone.read(`runs/compare-${passed}-${slower}.md`)).toContain("| p95 | ");
-      const unknown = await clone.compareRuns("nobody", slower);
+      const unknown = await clone.makeOnly("compare", "A=nobody", `B=${slower}`);
       expect(unknown.code).not.toBe(0);
       expect(unknown.lastLine).toContain('there is no run "nobody" in the ledger; the newest');
 
