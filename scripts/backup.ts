@@ -39,7 +39,7 @@ export async function backup(from: RunningStack): Promise<{ archive: string; man
   const { container, database } = from.influxdb;
   const madeAt = new Date().toISOString();
   const name = `${from.stack}-${madeAt.replace(/[-:]|\.\d+/g, "")}`;
-  return inFolders(container, async (folder) => {
+  return inFolders(from, async (folder) => {
     const points = path.join(folder, "influxdb");
     await docker(
       "exec",
@@ -75,7 +75,7 @@ export async function restore(
   signal: AbortSignal,
 ): Promise<void> {
   const { influxdb, grafana, managed } = into;
-  await inFolders(influxdb.container, async (folder) => {
+  await inFolders(into, async (folder) => {
     const manifest = await unpack(archive, folder);
     say(`${archive}: stack ${manifest.stack}, ${manifest.madeAt}, all checksums agree`);
     try {
@@ -104,43 +104,55 @@ async function restorePoints(
 ) {
   const { container, database } = influxdb;
   const aside = `${database}_restored`;
-  const admin = asAdmin(influxdb);
-  const drop = `DROP DATABASE ${identifier(aside)}`;
+  const drop = () => query(asAdmin(influxdb), `DROP DATABASE ${identifier(aside)}`);
   // A restore that was killed left it.
-  await query(admin, drop);
-  await docker("cp", folder, `${container}:${inContainer}`);
-  const names = ["-db", backedUp, "-newdb", aside];
-  await docker("exec", container, "influxd", "restore", "-portable", ...rpc, ...names, inContainer);
-
-  const own = await policiesOf(influxdb, database);
-  for (const policy of (await policiesOf(influxdb, aside)) ?? []) {
-    const name = String(policy.name);
-    let kept = own?.find((each) => each.name === name)?.duration;
-    if (kept === undefined) {
-      kept = policy.duration;
-      await ensureRetentionPolicy(influxdb, { name, database, retention: String(kept) });
+  await drop();
+  try {
+    await docker("cp", folder, `${container}:${inContainer}`);
+    const names = ["-db", backedUp, "-newdb", aside];
+    const program = ["influxd", "restore", "-portable", ...rpc, ...names, inContainer];
+    await docker("exec", container, ...program);
+    const own = await policiesOf(influxdb, database);
+    for (const { name, duration } of (await policiesOf(influxdb, aside)) ?? []) {
+      const policy = String(name);
+      const known = own?.find((each) => each.name === name);
+      // Somebody made it by hand.
+      const made = { name: policy, database, retention: String(duration) };
+      if (!known) await ensureRetentionPolicy(influxdb, made);
+      const since = oldest(String((known ?? { duration }).duration));
+      const [from, to] = [aside, database].map((each) => ({ database: each, policy }));
+      const points = await copyPoints(influxdb, from, to, since, signal);
+      say(`InfluxDB: ${points} points of retention policy ${policy}`);
     }
-    const [from, to] = [aside, database].map((each) => ({ database: each, policy: name }));
-    let points = 0;
-    for (const range of await rangesOf(influxdb, from, oldest(String(kept)))) {
-      signal.throwIfAborted();
-      const where = `time >= ${range.from}ms AND time < ${range.to}ms`;
-      const copy =
-        `SELECT * INTO ${placed(to)}.:MEASUREMENT FROM ${placed(from)}./.*/ ` +
-        `WHERE ${where} GROUP BY *`;
-      const [[written]] = await query(admin, copy);
-      points += Number(written.values[0][1]);
-      const arrived = await countsOf(influxdb, to, range);
-      for (const [field, count] of await countsOf(influxdb, from, range)) {
-        if ((arrived.get(field) ?? 0) >= count) continue;
-        throw new Error(
-          `InfluxDB took in ${arrived.get(field) ?? 0} of ${count} values of ${field}`,
-        );
-      }
-    }
-    say(`InfluxDB: ${points} points of retention policy ${name}`);
+  } finally {
+    await drop().catch(() => undefined);
   }
-  await query(admin, drop);
+}
+
+/** Copies what is not older than `since`, in milliseconds since 1970; gives the number of points. */
+async function copyPoints(
+  admin: Admin,
+  from: Place,
+  to: Place,
+  since: number,
+  signal: AbortSignal,
+): Promise<number> {
+  let points = 0;
+  for (const range of await rangesOf(admin, from, since)) {
+    signal.throwIfAborted();
+    const copy =
+      `SELECT * INTO ${placed(to)}.:MEASUREMENT FROM ${placed(from)}./.*/ ` +
+      `WHERE ${within(range)} GROUP BY *`;
+    const [[written]] = await query(asAdmin(admin), copy);
+    points += Number(written.values[0][1]);
+    const arrived = await countsOf(admin, to, range);
+    for (const [field, count] of await countsOf(admin, from, range)) {
+      const there = arrived.get(field) ?? 0;
+      if (there >= count) continue;
+      throw new Error(`InfluxDB took in ${there} of ${count} values of ${field}`);
+    }
+  }
+  return points;
 }
 
 /** A retention policy of a database. */
@@ -155,6 +167,8 @@ interface Range {
   from: number;
   to: number;
 }
+
+const within = ({ from, to }: Range) => `time >= ${from}ms AND time < ${to}ms`;
 
 const minute = 60_000;
 const day = 24 * 60 * minute;
@@ -213,9 +227,8 @@ async function countsOf(admin: Admin, place: Place, range: Range): Promise<Map<s
   );
 }
 
-async function counted(admin: Admin, place: Place, { from, to }: Range, grouped = "") {
-  const where = `time >= ${from}ms AND time < ${to}ms`;
-  const count = `SELECT count(*) FROM ${placed(place)}./.*/ WHERE ${where} ${grouped}`;
+async function counted(admin: Admin, place: Place, range: Range, grouped = "") {
+  const count = `SELECT count(*) FROM ${placed(place)}./.*/ WHERE ${within(range)} ${grouped}`;
   const [all] = await query(asAdmin(admin), count);
   return all;
 }
@@ -229,16 +242,21 @@ async function versionsOf({ influxdb, grafana }: RunningStack): Promise<Manifest
   };
 }
 
-/** A folder on this machine, and a free place in the container, as long as `work` lasts. */
-async function inFolders<T>(container: string, work: (folder: string) => Promise<T>): Promise<T> {
-  fs.mkdirSync(backupsFolder, { recursive: true, mode: 0o700 });
-  const folder = fs.mkdtempSync(path.join(backupsFolder, ".work-"));
-  const clear = () => docker("exec", container, "rm", "-rf", inContainer);
+/**
+ * An empty folder on this machine, and a free place in the container, as long as `work` lasts. What
+ * one that was killed left in them is removed.
+ */
+async function inFolders<T>(of: RunningStack, work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = path.join(backupsFolder, `.${of.stack}`);
+  const clear = async () => {
+    fs.rmSync(folder, { recursive: true, force: true });
+    await docker("exec", of.influxdb.container, "rm", "-rf", inContainer);
+  };
+  await clear();
+  fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
   try {
-    await clear();
     return await work(folder);
   } finally {
-    fs.rmSync(folder, { recursive: true });
     await clear().catch(() => undefined);
   }
 }

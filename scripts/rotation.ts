@@ -1,4 +1,4 @@
-/** The generated passwords of a stack: which `make rotate` changes, and whether it came to its end. */
+/** The generated passwords of a stack: which `make rotate` changes, and who goes by them. */
 import type { Resource } from "./drift";
 
 /**
@@ -7,41 +7,47 @@ import type { Resource } from "./drift";
  */
 const kept = ["grafana-secret-key", "grafana-first-password"];
 
-/** The passwords that are logged in with, by URN. */
-function logins(resources: Resource[]): Map<string, string> {
-  const found = resources.filter(
-    ({ urn, type, delete: replaced }) =>
-      type === "random:index/randomPassword:RandomPassword" &&
-      !replaced &&
-      !kept.includes(urn.split("::").at(-1)!),
-  );
-  return new Map(
-    found.map(({ urn, outputs }) => [
-      urn,
-      JSON.parse((outputs?.result as { plaintext: string }).plaintext),
-    ]),
-  );
+/** Passwords that are logged in with, and what goes by one, by URN. */
+export interface Rotation {
+  passwords: string[];
+  holders: string[];
+  /** Those of the holders that go by a password of before: a rotation ended half-way. */
+  late: string[];
 }
 
-/** The URNs of the passwords that are logged in with. */
-export const loginPasswords = (resources: Resource[]): string[] => [...logins(resources).keys()];
-
 /**
- * Whether a change of passwords ended half-way: something that goes by a password goes by one of
- * before.
- *
  * @param resources with their secrets in clear text
- * @param except what gets passwords only when it is used, by URN
+ * @param except what gets passwords only when it is used, by URN: it is no holder
  */
-export function isHalfRotated(resources: Resource[], except: string): boolean {
-  const passwords = logins(resources);
-  return resources.some(
-    ({ urn, delete: replaced, inputs, propertyDependencies }) =>
-      urn !== except &&
-      !replaced &&
-      Object.entries(propertyDependencies ?? {}).some(([property, urns]) => {
-        const held = JSON.stringify(inputs?.[property] ?? "");
-        return (urns ?? []).some((each) => !held.includes(passwords.get(each) ?? ""));
-      }),
+export function rotationOf(resources: Resource[], except: string): Rotation {
+  const present = resources.filter(({ delete: replaced }) => !replaced);
+  const passwords = new Map(
+    present
+      .filter(
+        ({ urn, type }) =>
+          type === "random:index/randomPassword:RandomPassword" &&
+          !kept.includes(urn.split("::").at(-1)!),
+      )
+      .map(({ urn, outputs }) => [
+        urn,
+        JSON.parse((outputs?.result as { plaintext: string }).plaintext) as string,
+      ]),
   );
+  /** Whether each password that a resource is made of is in the input that is made of it. */
+  const held = ({ inputs, propertyDependencies }: Resource) =>
+    Object.entries(propertyDependencies ?? {}).flatMap(([property, urns]) =>
+      (urns ?? []).flatMap((urn) => {
+        const password = passwords.get(urn);
+        return password ? [JSON.stringify(inputs?.[property] ?? "").includes(password)] : [];
+      }),
+    );
+  const holders = present
+    .filter(({ urn }) => urn !== except)
+    .map((each) => ({ urn: each.urn, held: held(each) }))
+    .filter(({ held }) => held.length > 0);
+  return {
+    passwords: [...passwords.keys()],
+    holders: holders.map(({ urn }) => urn),
+    late: holders.filter(({ held }) => held.includes(false)).map(({ urn }) => urn),
+  };
 }

@@ -20,7 +20,7 @@ import { RunFailure } from "../runner/types";
 import { backup, restore, type RunningStack } from "./backup";
 import { asEvents, containersOf, driftOf, type Resource, start } from "./drift";
 import { prerequisites, pulumiCommand } from "./prerequisites";
-import { isHalfRotated, loginPasswords } from "./rotation";
+import { rotationOf } from "./rotation";
 import { readSettings } from "./settings";
 
 /** Ignored by git: the state where no other backend is chosen, its passphrase, stack settings. */
@@ -82,8 +82,9 @@ const commands: Record<string, () => Promise<void>> = {
     await putContainersBack();
     // Nobody knows a password that was made and never came to be used, if it is made anew here.
     await finishRotation();
-    const anew = loginPasswords(await resources()).flatMap((urn) => ["--replace", urn]);
-    if ((await pulumi("up", ...withoutTest(), ...anew)) !== 0) throw halfRotated();
+    const { passwords, holders } = await rotation();
+    const anew = passwords.flatMap((urn) => ["--target-replace", urn]);
+    if ((await pulumi("up", ...only(holders), ...anew)) !== 0) throw halfRotated();
     console.log(`all passwords are new; Grafana's login: make password${ofThisStack}`);
   },
   async backup() {
@@ -91,7 +92,7 @@ const commands: Record<string, () => Promise<void>> = {
     const { archive, manifest } = await backup(await running());
     const files = Object.values(manifest.files);
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-    console.log(`${files.length} files, ${(bytes / 1e6).toFixed(1)} MB before compression\n`);
+    console.log(`${files.length} files, ${Math.ceil(bytes / 1000)} kB, each with its checksum\n`);
     console.log(`backup     ${archive}\nrestore    make restore FROM=${archive}${ofThisStack}`);
   },
   async restore() {
@@ -326,21 +327,28 @@ const halfRotated = () =>
 /** Refuses a stack that is not up, or in which not every part has its new password. */
 async function requireUp() {
   if (!(await isUp())) throw notUp();
-  if (isHalfRotated(await resources(), loadTestUrn)) throw halfRotated();
+  if ((await rotation()).late.length > 0) throw halfRotated();
 }
+
+/** The test is no part of it: no load is made by surprise. It gets new passwords when it runs. */
+const rotation = async () => rotationOf(await resources(), loadTestUrn);
 
 /**
  * Has every part go by the passwords that there are, if a rotation ended half-way. Before anything
  * is looked at: that would be done by the passwords of before.
  */
 async function finishRotation(): Promise<void> {
-  if (!isHalfRotated(await resources(), loadTestUrn)) return;
+  const { passwords, holders, late } = await rotation();
+  if (late.length === 0) return;
   console.log("a change of passwords ended half-way; it is finished first\n");
-  if ((await pulumi("up", ...withoutTest())) !== 0) throw halfRotated();
+  if ((await pulumi("up", ...only([...passwords, ...holders]))) !== 0) throw halfRotated();
 }
 
-/** For `up`, without a test: no load is made by surprise. It gets new passwords when it runs. */
-const withoutTest = () => ["--yes", "--skip-preview", ...changes(), "--exclude", loadTestUrn];
+/** For `up`, with nothing else touched. */
+const only = (urns: string[]) => [
+  ...["--yes", "--skip-preview", ...changes()],
+  ...urns.flatMap((urn) => ["--target", urn]),
+];
 
 /** Runs Pulumi for the person at the terminal; gives its exit code. */
 function pulumi(...args: string[]): Promise<number> {

@@ -9,7 +9,7 @@ import * as tar from "tar-stream";
 import { RunFailure } from "../../runner/types";
 import { pack, unpack } from "../../scripts/archive";
 import type { Resource } from "../../scripts/drift";
-import { isHalfRotated, loginPasswords } from "../../scripts/rotation";
+import { rotationOf } from "../../scripts/rotation";
 
 describe("an archive", () => {
   let folder: string;
@@ -138,20 +138,27 @@ describe("a rotation", () => {
     password("influxdb-k6-password", "k6"),
   ];
 
-  test("changes the passwords that somebody logs in with", () => {
-    expect(loginPasswords(passwords)).toEqual([
-      urn("grafana-admin-password"),
-      urn("influxdb-k6-password"),
-    ]);
-  });
-
-  test("is over when everything goes by the passwords that there are", () => {
+  test("changes the passwords that somebody logs in with, and what goes by them", () => {
     const provider = user("grafana-provider", "grafana-admin-password", "new");
     const k6 = user("influxdb-k6", "influxdb-k6-password", "k6");
-    expect(isHalfRotated([...passwords, provider, k6], "")).toBe(false);
-    const late = user("grafana-provider", "grafana-admin-password", "old");
-    expect(isHalfRotated([...passwords, late, k6], "")).toBe(true);
-    expect(isHalfRotated([...passwords, late, k6], late.urn)).toBe(false);
-    expect(isHalfRotated([...passwords, { ...late, delete: true }, k6], "")).toBe(false);
+    const others = [
+      user("grafana-container", "grafana-first-password", "first"),
+      user("load-test-run", "influxdb-k6-password", "of before"),
+      { urn: urn("network"), type: "t" },
+    ];
+    const all = [...passwords, provider, k6, ...others];
+    expect(rotationOf(all, urn("load-test-run"))).toEqual({
+      passwords: [urn("grafana-admin-password"), urn("influxdb-k6-password")],
+      holders: [provider.urn, k6.urn],
+      late: [],
+    });
+  });
+
+  test("is not over as long as something goes by a password of before", () => {
+    const provider = user("grafana-provider", "grafana-admin-password", "old");
+    const k6 = user("influxdb-k6", "influxdb-k6-password", "k6");
+    expect(rotationOf([...passwords, provider, k6], "").late).toEqual([provider.urn]);
+    const replaced = { ...provider, delete: true };
+    expect(rotationOf([...passwords, replaced, k6], "").late).toEqual([]);
   });
 });
