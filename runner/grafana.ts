@@ -41,7 +41,7 @@ export async function askGrafana(
   const text = await response.text();
   return {
     status: response.status,
-    body: /^[{[]/.test(text) ? JSON.parse(text) : { message: text },
+    body: /^[{[]/.test(text) ? JSON.parse(text) : { message: text || response.statusText },
   };
 }
 

@@ -41,17 +41,8 @@ export async function backup(from: RunningStack): Promise<{ archive: string; man
   const name = `${from.stack}-${madeAt.replace(/[-:]|\.\d+/g, "")}`;
   return inFolders(from, async (folder) => {
     const points = path.join(folder, "influxdb");
-    await docker(
-      "exec",
-      container,
-      "influxd",
-      "backup",
-      "-portable",
-      ...rpc,
-      "-db",
-      database,
-      inContainer,
-    );
+    const program = ["influxd", "backup", "-portable", ...rpc, "-db", database, inContainer];
+    await docker("exec", container, ...program);
     await docker("cp", `${container}:${inContainer}/.`, points);
     const content = await readContent(from.grafana, from.managed);
     fs.writeFileSync(path.join(folder, "grafana.json"), JSON.stringify(content, null, 2) + "\n");

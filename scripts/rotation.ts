@@ -20,9 +20,8 @@ export interface Rotation {
  * @param except what gets passwords only when it is used, by URN: it is no holder
  */
 export function rotationOf(resources: Resource[], except: string): Rotation {
-  const present = resources.filter(({ delete: replaced }) => !replaced);
   const passwords = new Map(
-    present
+    resources
       .filter(
         ({ urn, type }) =>
           type === "random:index/randomPassword:RandomPassword" &&
@@ -41,7 +40,7 @@ export function rotationOf(resources: Resource[], except: string): Rotation {
         return password ? [JSON.stringify(inputs?.[property] ?? "").includes(password)] : [];
       }),
     );
-  const holders = present
+  const holders = resources
     .filter(({ urn }) => urn !== except)
     .map((each) => ({ urn: each.urn, held: held(each) }))
     .filter(({ held }) => held.length > 0);

@@ -1,7 +1,7 @@
 /**
  * `make up`, `preview`, `load`, `drift`, `rotate`, `backup`, `restore`, `destroy`, `compare` and
- * `password`: prepares what Pulumi needs, runs it, and tells how it ended. `pulumi` typed directly does the same work with a login and stack of its
- * user's own.
+ * `password`: prepares what Pulumi needs, runs it, and tells how it ended. `pulumi` typed directly
+ * does the same work with a login and stack of its user's own.
  *
  * Usage: stack.ts <command> <stack> [key=value ...]
  */
@@ -82,7 +82,8 @@ const commands: Record<string, () => Promise<void>> = {
     await putContainersBack();
     // Nobody knows a password that was made and never came to be used, if it is made anew here.
     await finishRotation();
-    const { passwords, holders } = await rotation();
+    // The test is no part of it: no load is made by surprise. It gets new passwords when it runs.
+    const { passwords, holders } = rotationOf(await resources(), loadTestUrn);
     const anew = passwords.flatMap((urn) => ["--target-replace", urn]);
     if ((await pulumi("up", ...only(holders), ...anew)) !== 0) throw halfRotated();
     console.log(`all passwords are new; Grafana's login: make password${ofThisStack}`);
@@ -159,7 +160,9 @@ const commands: Record<string, () => Promise<void>> = {
 /** The resources in the stack's state, secrets in clear text; none before the first `up`. */
 async function resources(): Promise<Resource[]> {
   const { ok, output } = await ask("stack", "export", "--show-secrets");
-  return ok ? (JSON.parse(output).deployment.resources ?? []) : [];
+  const all: Resource[] = ok ? (JSON.parse(output).deployment.resources ?? []) : [];
+  // Without those that an interrupted Pulumi has replaced, and not yet removed.
+  return all.filter((each) => !each.delete);
 }
 
 /** Has all containers run that were stopped or removed by hand: what is in them is looked at next. */
@@ -180,7 +183,10 @@ async function putContainersBack(): Promise<void> {
 /** What is in the stack's state: the outputs of a stack itself come only with its first passed run. */
 async function exported() {
   selectBackend();
-  const all = await resources();
+  return lookUp(await resources());
+}
+
+function lookUp(all: Resource[]) {
   const output = (name: string, property: string) => {
     const found = all.find(({ urn }) => urn.endsWith(`::${name}`))?.outputs?.[property];
     if (found === undefined) throw notUp();
@@ -188,35 +194,33 @@ async function exported() {
   };
   const password = (name: string): string =>
     JSON.parse((output(name, "result") as { plaintext: string }).plaintext);
-  return { all, output, password };
+  return { output, password };
 }
 
 /** What is needed to work on what is in the servers of a stack that is up. */
 async function running(): Promise<RunningStack> {
-  const { all, output, password } = await exported();
-  const login = (name: string) => ({ username: "admin", password: password(name) });
-  const grafana = login("grafana-admin-password");
-  const influxdb = login("influxdb-admin-password");
-  const found: RunningStack = {
+  selectBackend();
+  const all = await requireUp();
+  const away = containersOf(all).find(({ running }) => !running);
+  if (away) throw new Failure(`container ${away.name} does not run; make up starts it`);
+  const { output, password } = lookUp(all);
+  const isManaged = ({ type }: Resource) => /^grafana:oss\/(dashboard|folder):/.test(type);
+  return {
     stack,
     influxdb: {
       url: String(output("influxdb-database", "url")),
-      database: String(output("influxdb-database", "database")),
+      adminUsername: "admin",
+      adminPassword: password("influxdb-admin-password"),
       container: containerName(stack, "influxdb"),
-      adminUsername: influxdb.username,
-      adminPassword: influxdb.password,
+      database: String(output("influxdb-database", "database")),
     },
-    grafana: { ...grafana, url: String(output("grafana-admin", "url")) },
-    managed: new Set(
-      all
-        .filter(({ type }) => /^grafana:oss\/(dashboard|folder):/.test(type))
-        .map(({ outputs }) => String(outputs?.uid)),
-    ),
+    grafana: {
+      url: String(output("grafana-admin", "url")),
+      username: "admin",
+      password: password("grafana-admin-password"),
+    },
+    managed: new Set(all.filter(isManaged).map(({ outputs }) => String(outputs?.uid))),
   };
-  await requireUp();
-  const away = containersOf(all).find(({ running }) => !running);
-  if (away) throw new Failure(`container ${away.name} does not run; make up starts it`);
-  return found;
 }
 
 function nothingElse(given: string[], usage: string) {
@@ -325,20 +329,19 @@ const halfRotated = () =>
   new Failure(`not every part has its new password yet; make up${ofThisStack} finishes that`);
 
 /** Refuses a stack that is not up, or in which not every part has its new password. */
-async function requireUp() {
-  if (!(await isUp())) throw notUp();
-  if ((await rotation()).late.length > 0) throw halfRotated();
+async function requireUp(): Promise<Resource[]> {
+  const all = await resources();
+  if (!all.some(({ urn }) => urn === loadTestUrn)) throw notUp();
+  if (rotationOf(all, loadTestUrn).late.length > 0) throw halfRotated();
+  return all;
 }
-
-/** The test is no part of it: no load is made by surprise. It gets new passwords when it runs. */
-const rotation = async () => rotationOf(await resources(), loadTestUrn);
 
 /**
  * Has every part go by the passwords that there are, if a rotation ended half-way. Before anything
  * is looked at: that would be done by the passwords of before.
  */
 async function finishRotation(): Promise<void> {
-  const { passwords, holders, late } = await rotation();
+  const { passwords, holders, late } = rotationOf(await resources(), loadTestUrn);
   if (late.length === 0) return;
   console.log("a change of passwords ended half-way; it is finished first\n");
   if ((await pulumi("up", ...only([...passwords, ...holders]))) !== 0) throw halfRotated();

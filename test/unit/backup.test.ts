@@ -118,11 +118,10 @@ describe("an archive", () => {
 
 describe("a rotation", () => {
   const urn = (name: string) => `urn:pulumi:dev::p::type::${name}`;
-  const password = (name: string, value: string, more = {}): Resource => ({
+  const password = (name: string, value: string): Resource => ({
     urn: urn(name),
     type: "random:index/randomPassword:RandomPassword",
     outputs: { result: { plaintext: JSON.stringify(value) } },
-    ...more,
   });
   const user = (name: string, from: string, value: string): Resource => ({
     urn: urn(name),
@@ -132,7 +131,6 @@ describe("a rotation", () => {
   });
   const passwords = [
     password("grafana-admin-password", "new"),
-    password("grafana-admin-password", "old", { delete: true }),
     password("grafana-secret-key", "key"),
     password("grafana-first-password", "first"),
     password("influxdb-k6-password", "k6"),
@@ -158,7 +156,5 @@ describe("a rotation", () => {
     const provider = user("grafana-provider", "grafana-admin-password", "old");
     const k6 = user("influxdb-k6", "influxdb-k6-password", "k6");
     expect(rotationOf([...passwords, provider, k6], "").late).toEqual([provider.urn]);
-    const replaced = { ...provider, delete: true };
-    expect(rotationOf([...passwords, replaced, k6], "").late).toEqual([]);
   });
 });
