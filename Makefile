@@ -1,6 +1,7 @@
 # A load-test stack as code. `make help` lists what can be done.
 .DEFAULT_GOAL := help
-.PHONY: help up preview load drift destroy rehearse compare password mirror-list test bench
+.PHONY: help up preview load drift rotate backup restore destroy rehearse compare password \
+	mirror-list test bench
 
 STACK ?= dev
 
@@ -43,6 +44,15 @@ load: node_modules/.installed ## Run the load test again; nothing else changes
 drift: node_modules/.installed ## Name what was changed by hand; make up puts it back
 	$(.stack)
 
+rotate: node_modules/.installed ## Change every generated password; no data is lost, no test runs
+	$(.stack)
+
+backup: node_modules/.installed ## Save the points and what was made in Grafana by hand, in backups/
+	$(.stack)
+
+restore: node_modules/.installed ## Put a backup into a stack that is up: make restore FROM=<archive>
+	$(.stack)
+
 destroy: node_modules/.installed ## Remove everything that `make up` made, except runs/
 	$(.stack)
 
@@ -56,7 +66,7 @@ password: node_modules/.installed ## Show Grafana's login
 	$(.stack)
 
 mirror-list: node_modules/.installed ## List what a closed network must have mirrored for the stack
-	$(stack)
+	$(.stack)
 
 test: node_modules/.installed ## Check types and format, run every test this machine can run
 	@npm run --silent check

@@ -1,8 +1,8 @@
 /** Grafana in Docker, and the provider that manages what is in it. */
-import * as command from "@pulumi/command";
 import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as grafana from "@pulumiverse/grafana";
+import { GrafanaAdmin } from "./grafana-admin";
 import { generatedPassword, type Login } from "./influxdb";
 import { localUrl } from "../runner/ports";
 import { Service } from "./service";
@@ -24,10 +24,10 @@ export interface GrafanaArgs {
 export class Grafana extends pulumi.ComponentResource {
   readonly url: string;
   readonly admin: Login;
-  /** Usable once Grafana answers. */
+  /** Usable once Grafana lets its administrator in. */
   readonly provider: grafana.Provider;
   readonly container: docker.Container;
-  /** Done once Grafana answers. */
+  /** Done once Grafana lets its administrator in. */
   readonly ready: pulumi.Resource;
 
   constructor(name: string, args: GrafanaArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -39,6 +39,9 @@ export class Grafana extends pulumi.ComponentResource {
       username: "admin",
       password: generatedPassword(`${name}-admin-password`, parent),
     };
+    // Grafana reads its file only at the first start on a volume, and this one is void from then on.
+    // So a change of the administrator's password needs no other container.
+    const firstPassword = generatedPassword(`${name}-first-password`, parent);
     // Encrypts the data source's password in Grafana's database; the built-in key is public.
     const secretKey = generatedPassword(`${name}-secret-key`, parent);
 
@@ -50,7 +53,7 @@ export class Grafana extends pulumi.ComponentResource {
         network: args.network,
         alias: "grafana",
         uploads: [
-          { file: "/etc/grafana/admin-password", content: this.admin.password },
+          { file: "/etc/grafana/admin-password", content: firstPassword },
           { file: "/etc/grafana/secret-key", content: secretKey },
           ...(smtp?.password
             ? [{ file: "/etc/grafana/smtp-password", content: pulumi.secret(smtp.password) }]
@@ -87,16 +90,10 @@ export class Grafana extends pulumi.ComponentResource {
       { parent },
     ).container;
 
-    this.ready = new command.local.Command(
-      `${name}-ready`,
-      {
-        interpreter: ["node", "--import", "tsx"],
-        create: "runner/wait-for.ts",
-        environment: { WAIT_FOR_URL: `${this.url}/api/health` },
-        triggers: [this.container.id],
-        addPreviousOutputInEnv: false,
-      },
-      { parent },
+    this.ready = new GrafanaAdmin(
+      `${name}-admin`,
+      { url: this.url, ...this.admin, firstPassword, container: this.container.id },
+      { parent, deletedWith: this.container },
     );
     this.provider = new grafana.Provider(
       `${name}-provider`,

@@ -25,28 +25,7 @@ import {
   retentionOf,
   type User,
 } from "../runner/schema";
-
-type Inputs<State> = { [Key in keyof State]: pulumi.Input<State[Key]> };
-type Provider<State> = pulumi.dynamic.ResourceProvider<State, State>;
-
-/** The diff of properties by name: those in `identity` replace, all others update in place. */
-const compare = <State extends object>(
-  olds: State,
-  news: State,
-  identity: (keyof State & string)[],
-): pulumi.dynamic.DiffResult => {
-  const changed = (Object.keys(news) as (keyof State & string)[]).filter(
-    (key) => key !== "__provider" && olds[key] !== news[key],
-  );
-  return {
-    changes: changed.length > 0,
-    replaces: changed.filter((key) => identity.includes(key)),
-    deleteBeforeReplace: true,
-  };
-};
-
-const secret = (opts?: pulumi.CustomResourceOptions) =>
-  pulumi.mergeOptions(opts, { additionalSecretOutputs: ["adminPassword", "password"] });
+import { compare, type Inputs, type Provider, secret } from "./dynamic";
 
 /** The container is part of it: another one must be waited for again. */
 type AdminState = Admin & { container: string };

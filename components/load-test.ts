@@ -72,15 +72,16 @@ export class LoadTest extends pulumi.ComponentResource {
       {
         interpreter: ["node", "--import", "tsx"],
         create: "runner/main.ts",
+        // For all that is no part of the request, such as new passwords: the next run gets them.
+        update: "runner/print-previous.ts",
         // In clear text, so that a preview shows which part has changed and starts the test.
         environment: { LOAD_TEST: pulumi.jsonStringify(request) },
         // Other processes can read arguments and environments, but not standard input.
         stdin: pulumi.secret(pulumi.jsonStringify({ writer, reader })),
         // Standard output is the result and stays short; standard error is shown while it runs.
         logging: "stderr",
-        addPreviousOutputInEnv: false,
       },
-      { parent, dependsOn: [...after, ...image] },
+      { parent, dependsOn: [...after, ...image], replaceOnChanges: ["environment"] },
     );
     this.lastPassedRun = run.stdout.apply((line) => JSON.parse(line) as RunResult);
     this.registerOutputs();

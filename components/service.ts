@@ -32,6 +32,8 @@ export interface ServiceArgs {
   healthCheck: string;
   /** Who it runs as; absent: the image's own user. */
   user?: string;
+  /** What of root's rights it needs all the same, as Docker names them. */
+  capabilities?: string[];
   /** Memory limit in MiB. */
   memory: number;
   /** Most processors that it may use at once. */
@@ -40,7 +42,7 @@ export interface ServiceArgs {
 
 /**
  * An image, a container and, if it keeps data, a volume. The container restarts by itself, is limited
- * in memory, processors, processes and log size, has no capability, gains no privilege and, if it has
+ * in memory, processors, processes and log size, has no right of root's that it does not need, gains none and, if it has
  * no uploads, writes nowhere but into its volume and `/tmp`.
  */
 export class Service extends pulumi.ComponentResource {
@@ -73,7 +75,7 @@ export class Service extends pulumi.ComponentResource {
         envs: args.env,
         uploads: args.uploads,
         user: args.user,
-        capabilities: { drops: ["ALL"] },
+        capabilities: { drops: ["ALL"], adds: args.capabilities },
         securityOpts: ["no-new-privileges"],
         // Docker copies no upload into a file system that is read-only.
         readOnly: !args.uploads,

@@ -97,7 +97,7 @@ export async function ensureDatabase(admin: Admin, { database, retention }: Data
 }
 
 /** A database's retention policies, by column; `undefined` without the database. */
-async function policiesOf(admin: Admin, database: string) {
+export async function policiesOf(admin: Admin, database: string) {
   const [[databases]] = await query(asAdmin(admin), "SHOW DATABASES");
   if (!databases?.values?.some(([name]) => name === database)) return undefined;
   const show = `SHOW RETENTION POLICIES ON ${identifier(database)}`;

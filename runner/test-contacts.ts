@@ -3,7 +3,7 @@
  * Reads a `ContactTest` from standard input, as JSON; ends with a line about the first that fails.
  */
 import { text } from "node:stream/consumers";
-import type { Login } from "./types";
+import { askGrafana, type GrafanaLogin } from "./grafana";
 
 /** Who is told of alerts. */
 export type AlertContact =
@@ -13,7 +13,7 @@ export type AlertContact =
 
 /** What to test, and the Grafana that sends. */
 export interface ContactTest {
-  grafana: { url: string } & Login;
+  grafana: GrafanaLogin;
   contacts: AlertContact[];
 }
 
@@ -26,27 +26,19 @@ export const contactKeys = {
 
 /** @throws Error that names the configuration key and Grafana's reason; it never shows a URL */
 export async function testContacts({ grafana, contacts }: ContactTest): Promise<void> {
-  const { url, username, password } = grafana;
   for (const contact of contacts) {
     const { kind } = contact;
     const settings =
       kind === "email" ? { addresses: contact.addresses.join(";") } : { url: contact.url };
-    const response = await fetch(`${url}/api/alertmanager/grafana/config/api/v1/receivers/test`, {
-      method: "POST",
-      headers: {
-        "content-type": "application/json",
-        authorization: `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`,
-      },
-      body: JSON.stringify({
-        receivers: [
-          { name: kind, grafana_managed_receiver_configs: [{ name: kind, type: kind, settings }] },
-        ],
-      }),
+    const path = "/api/alertmanager/grafana/config/api/v1/receivers/test";
+    const { status, body: answer } = await askGrafana(grafana, "POST", path, {
+      receivers: [
+        { name: kind, grafana_managed_receiver_configs: [{ name: kind, type: kind, settings }] },
+      ],
     });
-    const answer: any = await response.json().catch(() => ({}));
     const [result] = answer.receivers?.[0]?.grafana_managed_receiver_configs ?? [];
-    if (response.ok && result?.status === "ok") continue;
-    const reason: string = result?.error ?? answer.message ?? `Grafana answers ${response.status}`;
+    if (status < 300 && result?.status === "ok") continue;
+    const reason: string = result?.error ?? answer.message ?? `Grafana answers ${status}`;
     // Both kinds of URL are secrets, and whoever failed to reach one names it.
     const shown = kind === "email" ? contact.addresses.join(", ") : "[secret]";
     const told = kind === "email" ? reason : reason.replaceAll(contact.url, shown);

@@ -9,8 +9,13 @@ export interface Resource {
   urn: string;
   type: string;
   protect?: boolean;
-  /** Secrets are objects with their JSON as `plaintext`. */
+  /** It has been replaced, and is still to go. */
+  delete?: boolean;
+  /** Secrets are objects with their JSON as `plaintext`; so in `outputs`. */
+  inputs?: Record<string, unknown>;
   outputs?: Record<string, unknown>;
+  /** The URNs of what each input was made of. */
+  propertyDependencies?: Record<string, string[] | null>;
 }
 
 export interface Drift {

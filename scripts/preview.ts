@@ -34,7 +34,9 @@ export function previewOf(events: EngineEvent[], loadTestUrn: string): Preview {
     .filter(({ urn }) => !urn.includes("::pulumi:pulumi:Stack::"))
     .map((step) => ({ op: step.op, name: nameOf(step.urn), what: changesOf(step) }));
   const test = changed.find(({ urn }) => urn === loadTestUrn);
-  const loadTest = test && test.op !== "delete" ? { loadTest: reasonOf(test) } : {};
+  // An update hands it new passwords for its next run.
+  const runs = test && (test.op === "create" || test.op === "replace");
+  const loadTest = runs ? { loadTest: reasonOf(test) } : {};
   return { changes, unchanged: whole.length - changed.length, ...loadTest };
 }
 
@@ -48,8 +50,7 @@ function reasonOf(step: Step): Preview["loadTest"] {
     const parts = [...new Set(what.map(([path]) => path.split(/[.[]/)[0] || "its request"))];
     return { why: `${parts.join(", ")} changed`, what };
   }
-  if (step.op === "replace") return { why: "its last run failed", what };
-  return { why: `${changesOf(step).map(([path]) => path)} changed`, what };
+  return { why: "its last run failed", what };
 }
 
 /** What a step changes: the inputs of an update or a replacement, nothing for what comes or goes. */

@@ -1,7 +1,7 @@
 /**
- * `make up`, `preview`, `load`, `drift`, `destroy`, `compare`, `password` and `mirror-list`:
- * prepares what Pulumi needs, runs it, and tells how it ended. `pulumi` typed directly does the same
- * work with a login and stack of its user's own.
+ * `make up`, `preview`, `load`, `drift`, `rotate`, `backup`, `restore`, `destroy`, `compare`,
+ * `password` and `mirror-list`: prepares what Pulumi needs, runs it, and tells how it ended. `pulumi`
+ * typed directly does the same work with a login and stack of its user's own.
  *
  * Usage: stack.ts <command> <stack> [key=value ...]
  */
@@ -13,16 +13,18 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
-import { ConfigError, parseConfig, project, type StackConfig } from "../config";
+import { ConfigError, containerName, parseConfig, project, type StackConfig } from "../config";
 import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
 import { RunFailure, stackOf, type Summary } from "../runner/types";
+import { backup, restore, type RunningStack } from "./backup";
 import { containersOf, driftOf, type Resource, start } from "./drift";
 import { type EngineEvent, errorsIn, eventsOf, nameOf } from "./events";
 import { mirrorList } from "./mirror-list";
 import { loadTestLine, previewMarkdown, previewOf } from "./preview";
 import { prerequisites, pulumiCommand } from "./prerequisites";
+import { rotationOf } from "./rotation";
 import { keyAndValue, readSettings, requireStackName } from "./settings";
 
 /** Ignored by git: the state where no other backend is chosen, its passphrase, stack settings. */
@@ -41,6 +43,7 @@ const commands: Record<string, () => Promise<void>> = {
     const before = latestRun(stack);
     const again = await testAgain(before);
     await putContainersBack();
+    await finishRotation();
     // It looks at all that is there first, so that what was changed by hand is put back.
     const settled = ["--yes", "--skip-preview", "--refresh", ...changes()];
     const exitCode = await pulumi("up", ...settled, ...again);
@@ -59,7 +62,7 @@ const commands: Record<string, () => Promise<void>> = {
   },
   async load() {
     await prepare();
-    if (!(await isUp())) throw new Failure(`stack ${stack} is not up: run make up first`);
+    await requireUp();
     const before = latestRun(stack);
     const again = ["--target-replace", loadTestUrn];
     const exitCode = await pulumi("up", "--yes", "--skip-preview", ...changes(), ...again);
@@ -67,7 +70,7 @@ const commands: Record<string, () => Promise<void>> = {
   },
   async drift() {
     await prepare();
-    if (!(await isUp())) throw new Failure(`stack ${stack} is not up: run make up first`);
+    await requireUp();
     const looked = await ask("refresh", "--preview-only", ...changes(), ...withEvents);
     const { rows, unseen } = driftOf(loggedEvents());
     if (rows.length > 0) console.log(`${columns([["resource", "by hand"], ...rows])}\n`);
@@ -80,6 +83,37 @@ const commands: Record<string, () => Promise<void>> = {
     }
     if (!looked.ok) throw new Failure(`Pulumi cannot look: ${looked.complaint.trim()}`);
     console.log("nothing was changed by hand");
+  },
+  async rotate() {
+    await prepare();
+    if (!(await isUp())) throw notUp();
+    await putContainersBack();
+    // Nobody knows a password that was made and never came to be used, if it is made anew here.
+    await finishRotation();
+    // The test is no part of it: no load is made by surprise. It gets new passwords when it runs.
+    const { passwords, holders } = rotationOf(await resources(), loadTestUrn);
+    const anew = passwords.flatMap((urn) => ["--target-replace", urn]);
+    if ((await pulumi("up", ...only(holders), ...anew)) !== 0) throw halfRotated();
+    console.log(`all passwords are new; Grafana's login: make password${ofThisStack}`);
+  },
+  async backup() {
+    nothingElse(settings, "make backup takes no settings but STACK");
+    const { archive, manifest } = await backup(await running());
+    const files = Object.values(manifest.files);
+    const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+    console.log(`${files.length} files, ${Math.ceil(bytes / 1000)} kB, each with its checksum\n`);
+    console.log(`backup     ${archive}\nrestore    make restore FROM=${archive}${ofThisStack}`);
+  },
+  async restore() {
+    const archive = /^FROM=(.+)$/.exec(settings[0] ?? "")?.[1];
+    const usage = "say which archive: make restore FROM=<archive>, and nothing else";
+    if (!archive) throw new Failure(usage);
+    nothingElse(settings.slice(1), usage);
+    if (!fs.existsSync(archive)) throw new Failure(`there is no archive ${archive}`);
+    const interrupted = new AbortController();
+    process.on("SIGINT", () => interrupted.abort());
+    await restore(await running(), archive, console.log, interrupted.signal);
+    console.log(`stack ${stack} has what was in ${archive}, beside what it had`);
   },
   async destroy() {
     selectBackend();
@@ -143,7 +177,9 @@ const commands: Record<string, () => Promise<void>> = {
 /** The resources in the stack's state, secrets in clear text; none before the first `up`. */
 async function resources(): Promise<Resource[]> {
   const { ok, output } = await ask("stack", "export", "--show-secrets");
-  return ok ? (JSON.parse(output).deployment.resources ?? []) : [];
+  const all: Resource[] = ok ? (JSON.parse(output).deployment.resources ?? []) : [];
+  // Without those that an interrupted Pulumi has replaced, and not yet removed.
+  return all.filter((each) => !each.delete);
 }
 
 /** Has all containers run that were stopped or removed by hand: what is in them is looked at next. */
@@ -164,15 +200,48 @@ async function putContainersBack(): Promise<void> {
 /** What is in the stack's state: the outputs of a stack itself come only with its first passed run. */
 async function exported() {
   selectBackend();
-  const all = await resources();
+  return lookUp(await resources());
+}
+
+function lookUp(all: Resource[]) {
   const output = (name: string, property: string) => {
     const found = all.find(({ urn }) => urn.endsWith(`::${name}`))?.outputs?.[property];
-    if (found === undefined) throw new Failure(`stack ${stack} is not up: run make up first`);
+    if (found === undefined) throw notUp();
     return found;
   };
   const password = (name: string): string =>
     JSON.parse((output(name, "result") as { plaintext: string }).plaintext);
   return { output, password };
+}
+
+/** What is needed to work on what is in the servers of a stack that is up. */
+async function running(): Promise<RunningStack> {
+  selectBackend();
+  const all = await requireUp();
+  const away = containersOf(all).find(({ running }) => !running);
+  if (away) throw new Failure(`container ${away.name} does not run; make up starts it`);
+  const { output, password } = lookUp(all);
+  const isManaged = ({ type }: Resource) => /^grafana:oss\/(dashboard|folder):/.test(type);
+  return {
+    stack,
+    influxdb: {
+      url: String(output("influxdb-database", "url")),
+      adminUsername: "admin",
+      adminPassword: password("influxdb-admin-password"),
+      container: containerName(stack, "influxdb"),
+      database: String(output("influxdb-database", "database")),
+    },
+    grafana: {
+      url: String(output("grafana-admin", "url")),
+      username: "admin",
+      password: password("grafana-admin-password"),
+    },
+    managed: new Set(all.filter(isManaged).map(({ outputs }) => String(outputs?.uid))),
+  };
+}
+
+function nothingElse(given: string[], usage: string) {
+  if (given.length > 0) throw new Failure(usage);
 }
 
 /**
@@ -259,6 +328,9 @@ function selectBackend() {
 
 const readIfThere = (file: string) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "");
 
+/** What a hint adds to a command of make. */
+const ofThisStack = stack === "dev" ? "" : ` STACK=${stack}`;
+
 const loadTestUrn =
   `urn:pulumi:${stack}::${project}::` +
   `coupon-load-test:index:LoadTest$command:local:Command::load-test-run`;
@@ -277,6 +349,36 @@ const testAgain = async (newest?: Summary) =>
 async function isUp(): Promise<boolean> {
   return (await ask("stack", "--show-urns")).output.includes(loadTestUrn);
 }
+
+const notUp = () => new Failure(`stack ${stack} is not up: run make up first`);
+
+const halfRotated = () =>
+  new Failure(`not every part has its new password yet; make up${ofThisStack} finishes that`);
+
+/** Refuses a stack that is not up, or in which not every part has its new password. */
+async function requireUp(): Promise<Resource[]> {
+  const all = await resources();
+  if (!all.some(({ urn }) => urn === loadTestUrn)) throw notUp();
+  if (rotationOf(all, loadTestUrn).late.length > 0) throw halfRotated();
+  return all;
+}
+
+/**
+ * Has every part go by the passwords that there are, if a rotation ended half-way. Before anything
+ * is looked at: that would be done by the passwords of before.
+ */
+async function finishRotation(): Promise<void> {
+  const { passwords, holders, late } = rotationOf(await resources(), loadTestUrn);
+  if (late.length === 0) return;
+  console.log("a change of passwords ended half-way; it is finished first\n");
+  if ((await pulumi("up", ...only([...passwords, ...holders]))) !== 0) throw halfRotated();
+}
+
+/** For `up`, with nothing else touched. */
+const only = (urns: string[]) => [
+  ...["--yes", "--skip-preview", ...changes()],
+  ...urns.flatMap((urn) => ["--target", urn]),
+];
 
 /** What the last Pulumi that was run complained of first. */
 let firstError: string | undefined;
@@ -351,7 +453,7 @@ function conclude(exitCode: number, previousRun?: string) {
     console.log(table(newest) + "\n");
     if (newest.dashboardUrl) console.log(`dashboard  ${newest.dashboardUrl}`);
   }
-  if (newest) console.log(`login      make password${stack === "dev" ? "" : ` STACK=${stack}`}`);
+  if (newest) console.log(`login      make password${ofThisStack}`);
   if (exitCode !== 0) {
     throw ran && newest.reason ? new Failure(newest.reason) : endedBadly(exitCode);
   }

@@ -140,7 +140,7 @@ describe("alerts", () => {
       ...{ target: "external", baseUrl, rate: 20, timeUnit: "1s", duration: "15s" },
       ...{ preAllocatedVUs: 5, maxVUs: 5 },
     });
-    expect(load.lastLine).toMatch(/p95 7\d\d.* is over the limit of 500 ms/);
+    expect(load.lastLine).toMatch(/p95 [\d.]+ ms is over the limit of 500 ms/);
     const broken = [
       "dropped iterations over its limit",
       "failed requests over its limit",
@@ -149,9 +149,11 @@ describe("alerts", () => {
     const arrived = { timeout: 30_000, interval: 500 };
     await expect.poll(() => [...new Set(names("firing"))].sort(), arrived).toEqual(broken);
     const summaries = toWebhook("firing").map(({ annotations }) => annotations.summary);
-    expect(summaries.join("\n")).toMatch(
-      /p95 of the last minute: 7\d\d.* ms, over the limit of 500 ms/,
-    );
+    const [, p95] = /p95 of the last minute: ([\d.]+) ms, over the limit of 500 ms/.exec(
+      summaries.join("\n"),
+    )!;
+    // The target's 700 ms, or more on a machine that has much to do.
+    expect(Number(p95)).toBeGreaterThanOrEqual(700);
     expect(summaries.join("\n")).toMatch(/failed requests .*: 100%, over the limit of 1 %/);
     await expect
       .poll(() => posted.filter(({ path }) => path === "/slack/S0PSECRET").length, arrived)

@@ -61,6 +61,14 @@ export async function testImages(
   }
 }
 
+/** The same programs as another image: `line` is added to its Dockerfile. Gives its name. */
+export async function otherImage(image: string, tag: string, line: string): Promise<string> {
+  const name = `${PREFIX}/other:${tag}`;
+  const build = ["docker", "build", "--network=none", `--tag=${name}`, "-"];
+  await pipe(["printf", "%s\\n", `FROM ${image}`, line], build, { DOCKER_BUILDKIT: "0" });
+  return name;
+}
+
 // Official images ---------------------------------------------------------------------------------
 
 type Answer = "pulled" | "refused" | "silent";

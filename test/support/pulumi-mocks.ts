@@ -6,6 +6,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import * as ts from "typescript";
 
 /** A value that Pulumi was told to keep secret. */
 export class Secret {
@@ -136,6 +137,49 @@ export function openTexts(value: unknown): string[] {
   if (typeof value === "string") return [value];
   if (value instanceof Secret || typeof value !== "object" || value === null) return [];
   return Object.values(value).flatMap(openTexts);
+}
+
+/**
+ * A file of the project with all that it requires, compiled by TypeScript with the project's own
+ * options, as Pulumi does it: what the tests' own compiler makes cannot be stored as text.
+ */
+export function requireAsPulumi<T>(file: string): T {
+  const { compilerOptions } = ts.parseConfigFileTextToJson(
+    "tsconfig.json",
+    fs.readFileSync("tsconfig.json", "utf8"),
+  ).config;
+  require.extensions[".ts"] = (module, fileName) => {
+    const source = fs.readFileSync(fileName, "utf8");
+    const { outputText } = ts.transpileModule(source, { compilerOptions, fileName });
+    (module as unknown as { _compile(text: string, name: string): void })._compile(
+      outputText,
+      fileName,
+    );
+  };
+  try {
+    return require(path.resolve(file));
+  } finally {
+    delete require.extensions[".ts"];
+  }
+}
+
+type State = Record<string, unknown>;
+
+/** A dynamic provider as Pulumi's process sees it. */
+export interface Provider {
+  create(inputs: State): Promise<{ id: string; outs: State }>;
+  read(id: string, props: State): Promise<{ id?: string; props?: State }>;
+  diff(id: string, olds: State, news: State): Promise<{ changes: boolean; replaces: string[] }>;
+  update(id: string, olds: State, news: State): Promise<{ outs: State }>;
+  delete(id: string, props: State): Promise<void>;
+}
+
+/** Brings a dynamic provider back from the text that is in the state. */
+export function revived(code: string): Provider {
+  const exports: { handler?: () => Provider } = {};
+  // Without `require`: what it needs must be in the text.
+  new Function("exports", code)(exports);
+  return exports.handler!();
 }
 
 /** What an output holds once it is known. */

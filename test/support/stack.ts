@@ -223,10 +223,10 @@ export class Clone {
     });
   }
 
-  /** `make compare` takes two runs and nothing else. */
-  compareRuns(a: string, b: string): Promise<Ended> {
-    const args = ["compare", `STACK=${this.stack}`, `A=${a}`, `B=${b}`];
-    return run("make", args, { cwd: this.folder, env: this.environment });
+  /** A command of make's that takes no settings of the stack. */
+  makeOnly(command: string, ...args: string[]): Promise<Ended> {
+    const all = [command, `STACK=${this.stack}`, ...args];
+    return run("make", all, { cwd: this.folder, env: this.environment });
   }
 
   /** `pulumi` on the stack that `make` made, with the settings of the last `make`. */
@@ -296,13 +296,18 @@ export class Clone {
     return JSON.parse((await run("docker", ["inspect", ...names])).stdout || "[]");
   }
 
-  /** Ends what still runs and removes what is left, on this machine and in Docker. */
-  remove() {
+  /** Ends what still runs, at once. */
+  kill() {
     // What `make` and `pulumi` here have started has this folder in its environment.
     const processes = spawnSync("ps", ["axeww", "-o", "pid=,command="], { encoding: "utf8" });
     for (const line of processes.stdout.split("\n")) {
       if (line.includes(this.parent)) spawnSync("kill", ["-KILL", line.trim().split(" ")[0]]);
     }
+  }
+
+  /** Ends what still runs and removes what is left, on this machine and in Docker. */
+  remove() {
+    this.kill();
     const docker = (...args: string[]) => spawnSync("docker", args, { encoding: "utf8" }).stdout;
     for (const [kind, ...every] of [["container", "--all"], ["volume"], ["network"]]) {
       const found = docker(kind, "ls", "--quiet", ...every, "--filter", `name=${this.stack}`);

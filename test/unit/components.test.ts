@@ -242,12 +242,14 @@ describe("InfluxDB", () => {
     });
   });
 
-  test("runs the given image with authentication on and no body limit", () => {
+  test("runs the given image, as root, with authentication on and no body limit", () => {
     expect(recording.get(IMAGE, "influxdb-image").inputs.name).toBe("influxdb:1.8.10");
     expect(recording.get(CONTAINER, "influxdb-container").inputs).toEqual({
       ...common,
+      capabilities: { drops: ["ALL"], adds: ["DAC_OVERRIDE"] },
       name: "coupon-load-test-dev-influxdb",
       image: "sha256 of influxdb:1.8.10",
+      user: "0",
       envs: [
         "INFLUXDB_HTTP_AUTH_ENABLED=true",
         "INFLUXDB_HTTP_LOG_ENABLED=false",
@@ -309,7 +311,7 @@ describe("InfluxDB", () => {
   test("keeps passwords secret in the state of everything that holds one", () => {
     for (const type of [ADMIN, DATABASE, USER]) {
       for (const { secretOutputs } of recording.ofType(type)) {
-        expect(secretOutputs).toEqual(["adminPassword", "password"]);
+        expect(secretOutputs).toEqual(["adminPassword", "firstPassword", "password"]);
       }
     }
   });
@@ -340,6 +342,7 @@ describe("InfluxDB", () => {
 
 describe("Grafana", () => {
   const GRAFANA = "coupon-load-test:index:Grafana::grafana";
+  const ADMIN = "pulumi-nodejs:dynamic/grafana:Admin";
   let recording: Recording;
   let grafana: Grafana;
 
@@ -349,7 +352,7 @@ describe("Grafana", () => {
     await recording.done();
   });
 
-  test("is a service, two passwords, a wait and a provider", () => {
+  test("is a service, three passwords, an administrator and a provider", () => {
     expect(parents(recording)).toEqual({
       [GRAFANA]: "",
       [`${NETWORK}::network`]: "",
@@ -358,8 +361,9 @@ describe("Grafana", () => {
       [`${VOLUME}::grafana-data`]: `${SERVICE}::grafana`,
       [`${CONTAINER}::grafana-container`]: `${SERVICE}::grafana`,
       [`${PASSWORD}::grafana-admin-password`]: GRAFANA,
+      [`${PASSWORD}::grafana-first-password`]: GRAFANA,
       [`${PASSWORD}::grafana-secret-key`]: GRAFANA,
-      [`${COMMAND}::grafana-ready`]: GRAFANA,
+      [`${ADMIN}::grafana-admin`]: GRAFANA,
       ["pulumi:providers:grafana::grafana-provider"]: GRAFANA,
     });
   });
@@ -383,10 +387,7 @@ describe("Grafana", () => {
         "GF_SECURITY_DISABLE_GRAVATAR=true",
       ],
       uploads: secret([
-        {
-          file: "/etc/grafana/admin-password",
-          content: generated("grafana-admin-password"),
-        },
+        { file: "/etc/grafana/admin-password", content: generated("grafana-first-password") },
         { file: "/etc/grafana/secret-key", content: generated("grafana-secret-key") },
       ]),
       networksAdvanced: [{ name: "dev-network", aliases: ["grafana"] }],
@@ -400,24 +401,28 @@ describe("Grafana", () => {
     });
   });
 
-  test("is waited for from this machine, again whenever the container is another", () => {
-    expect(recording.get(COMMAND, "grafana-ready").inputs).toEqual({
-      interpreter: ["node", "--import", "tsx"],
-      create: "runner/wait-for.ts",
-      environment: { WAIT_FOR_URL: "http://127.0.0.1:13000/api/health" },
-      triggers: ["id of grafana-container"],
-      addPreviousOutputInEnv: false,
+  test("has its administrator's password set, again whenever the container is another", () => {
+    const { inputs, deletedWith, secretOutputs, code } = recording.get(ADMIN, "grafana-admin");
+    expect(inputs).toEqual({
+      url: "http://127.0.0.1:13000",
+      username: "admin",
+      password: secret("generated-grafana-admin-password"),
+      firstPassword: secret("generated-grafana-first-password"),
+      container: "id of grafana-container",
     });
+    expect(deletedWith).toBe(`${CONTAINER}::grafana-container`);
+    expect(secretOutputs).toEqual(["adminPassword", "firstPassword", "password"]);
+    expect(code).not.toContain("generated-");
   });
 
-  test("is managed as its administrator, once it answers, at an address known before", () => {
+  test("is managed as its administrator, once it is let in, at an address known before", () => {
     const provider = recording.get("pulumi:providers:grafana", "grafana-provider");
     expect(provider.inputs).toEqual({
       url: "http://127.0.0.1:13000",
       auth: secret("admin:generated-grafana-admin-password"),
     });
     expect(provider.dependencies).toEqual([
-      `${COMMAND}::grafana-ready`,
+      `${ADMIN}::grafana-admin`,
       `${PASSWORD}::grafana-admin-password`,
     ]);
   });
@@ -529,6 +534,9 @@ describe("the dashboards", () => {
       },
       contacts,
     });
+    // A new password of Grafana's is no reason to write to anybody.
+    expect(tested.inputs.update).toBe("runner/print-previous.ts");
+    expect(tested.inputs.triggers).toEqual(secret([JSON.stringify(contacts)]));
     const { dependencies } = recording.get(CONTACT, "dashboards-alerts-contact");
     expect(dependencies).toContain(`${COMMAND}::dashboards-alerts-contacts-tested`);
   });
@@ -711,9 +719,11 @@ describe("the load test", () => {
         '{"writer":{"username":"k6","password":"generated-influxdb-k6-password"},' +
           '"reader":{"username":"grafana","password":"generated-influxdb-grafana-password"}}',
       ),
+      update: "runner/print-previous.ts",
       logging: "stderr",
-      addPreviousOutputInEnv: false,
     });
+    // What is tested starts a run; new passwords alone do not.
+    expect(command.replaceOnChanges).toEqual(["environment", "triggers[*]"]);
     expect(text).not.toMatch(/password/i);
   });
 

@@ -577,7 +577,7 @@ describe("k6", () => {
           // As another tar reads it.
           const untar = spawnSync("tar", ["-xf", path.join(bin, "in.tar"), "-C", out]);
           expect(untar.stderr.toString()).toBe("");
-          const copied = path.join(out, "load-test/script");
+          const copied = path.join(out, "script");
           expect(fs.readdirSync(copied).sort()).toEqual(Object.keys(all).sort());
           for (const [each, content] of Object.entries(all)) {
             expect(fs.readFileSync(path.join(copied, each), "utf8")).toBe(wellFormed(content));

@@ -38,7 +38,12 @@ const rules: [words: string, type: string | undefined, holds: (its: any) => bool
   ],
   ["its processors are limited", CONTAINER, ({ cpuQuota }) => cpuQuota > 0],
   ["its processes are limited", CONTAINER, ({ ulimits = [] }) => ulimits[0]?.hard > 0],
-  ["it has no capability", CONTAINER, ({ capabilities }) => capabilities?.drops?.[0] === "ALL"],
+  [
+    "of root's rights it has at most that to read and write files of others",
+    CONTAINER,
+    ({ capabilities: { drops = [], adds = [] } = {} }) =>
+      drops[0] === "ALL" && adds.every((each: string) => each === "DAC_OVERRIDE"),
+  ],
   [
     "it gains no privilege",
     CONTAINER,
@@ -96,6 +101,7 @@ describe("the rules", () => {
     ["a container with all processors", CONTAINER, { cpuQuota: undefined }, 1],
     ["a container with any number of processes", CONTAINER, { ulimits: [] }, 1],
     ["a container with capabilities", CONTAINER, { capabilities: { drops: ["NET_RAW"] } }, 1],
+    ["more of root's rights", CONTAINER, { capabilities: { drops: ["ALL"], adds: ["CHOWN"] } }, 1],
     ["a container that may gain privileges", CONTAINER, { securityOpts: [] }, 1],
     ["a privileged container", CONTAINER, { privileged: true }, 1],
     ["a container that writes anywhere", CONTAINER, { readOnly: false }, 1],

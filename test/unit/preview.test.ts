@@ -56,7 +56,7 @@ describe("a preview", () => {
 
   test("tells why the load test runs, by its request's parts", () => {
     const [before, after] = [1000, 2000].map((rate) => request({ profile: { rate }, runId: "" }));
-    const preview = of(step("update", loadTest, before, after));
+    const preview = of(step("replace", loadTest, before, after));
     expect(preview.loadTest).toEqual({
       why: "profile changed",
       what: [["profile.rate", "1000", "2000"]],
@@ -70,16 +70,23 @@ describe("a preview", () => {
   test.each([
     ["it has not run yet", step("create", loadTest, {}, request({ runId: "" }))],
     ["its last run failed", step("replace", loadTest, request({ runId: "" }))],
-    ["stdin changed", step("update", loadTest, { stdin: "[secret]" }, { stdin: "" })],
   ])("tells that the load test runs since %s", (why, event) => {
     const preview = of(event);
     expect(preview.loadTest?.why).toBe(why);
     expect(loadTestLine(preview)).toBe(`the load test will run: ${why}`);
   });
 
+  test("tells that new passwords alone run no load test", () => {
+    const preview = of(step("update", loadTest, { stdin: "[secret]" }, { stdin: "" }));
+    expect(preview.loadTest).toBeUndefined();
+    expect(preview.changes.map(({ op, name }) => [op, name])).toEqual([
+      ["update", "load-test-run"],
+    ]);
+  });
+
   test("tells of a request that is not known yet", () => {
     const unknown = { environment: { LOAD_TEST: "04da6b54-80e4-46f7-96ec-b56ff0331ba9" } };
-    const preview = of(step("update", loadTest, request({ runId: "" }), unknown));
+    const preview = of(step("replace", loadTest, request({ runId: "" }), unknown));
     expect(preview.loadTest?.why).toBe("its request changed");
     expect(loadTestLine(preview)).toContain("=> known after up");
   });

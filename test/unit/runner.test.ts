@@ -1696,12 +1696,10 @@ describe("a command of the stack", () => {
     expect(error).not.toMatch(/(wrong|read)-password/);
   });
 
-  test("waits for a service until it answers well", async () => {
-    let asked = 0;
-    const url = await serve((_, response) => response.writeHead(++asked < 3 ? 503 : 200).end());
-    expect(await start("runner/wait-for.ts", { WAIT_FOR_URL: url })).toEqual({
-      ...{ code: 0, out: "", error: "" },
+  test("has a stand-in that prints what it printed last", async () => {
+    const env = { PULUMI_COMMAND_STDOUT: '{"id":"dev-1"}\n' };
+    expect(await start("runner/print-previous.ts", env)).toEqual({
+      ...{ code: 0, out: '{"id":"dev-1"}\n', error: "" },
     });
-    expect(asked).toBe(3);
   });
 });

@@ -5,25 +5,14 @@
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import * as fs from "node:fs";
-import * as ts from "typescript";
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { recordPulumi } from "../support/pulumi-mocks";
+import { type Provider, recordPulumi, requireAsPulumi, revived } from "../support/pulumi-mocks";
 
 // On a busy machine, what takes a second may take ten.
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
 
 type Schema = typeof import("../../components/influxdb-schema.js");
 type State = Record<string, unknown>;
-
-/** A provider as Pulumi's process sees it. */
-interface Provider {
-  create(inputs: State): Promise<{ id: string; outs: State }>;
-  read(id: string, props: State): Promise<{ id?: string; props?: State }>;
-  diff(id: string, olds: State, news: State): Promise<{ changes: boolean; replaces: string[] }>;
-  update(id: string, olds: State, news: State): Promise<{ outs: State }>;
-  delete(id: string, props: State): Promise<void>;
-}
 
 const text = { adminUsername: "admin", adminPassword: "first-password", url: "http://127.0.0.1:1" };
 const policy = { name: "history", database: "k6", retention: "104w" };
@@ -35,26 +24,13 @@ let code: Record<"admin" | "database" | "policy" | "continuousQuery" | "user", s
 let providers: Record<keyof typeof code, Provider>;
 
 beforeAll(async () => {
-  const { compilerOptions } = ts.parseConfigFileTextToJson(
-    "tsconfig.json",
-    fs.readFileSync("tsconfig.json", "utf8"),
-  ).config;
-  require.extensions[".ts"] = (module, fileName) => {
-    const source = fs.readFileSync(fileName, "utf8");
-    const { outputText } = ts.transpileModule(source, { compilerOptions, fileName });
-    (module as unknown as { _compile(text: string, name: string): void })._compile(
-      outputText,
-      fileName,
-    );
-  };
   const {
     InfluxDbAdmin,
     InfluxDbContinuousQuery,
     InfluxDbDatabase,
     InfluxDbRetentionPolicy,
     InfluxDbUser,
-  }: Schema = require("../../components/influxdb-schema.ts");
-  delete require.extensions[".ts"];
+  } = requireAsPulumi<Schema>("components/influxdb-schema.ts");
 
   const recording = recordPulumi();
   const database = "k6";
@@ -72,12 +48,6 @@ beforeAll(async () => {
     policy: stored("RetentionPolicy", "policy"),
     continuousQuery: stored("ContinuousQuery", "continuous-query"),
     user: stored("User", "user"),
-  };
-  const revived = (text: string): Provider => {
-    const exports: { handler?: () => Provider } = {};
-    // Without `require`: what it needs must be in the text.
-    new Function("exports", text)(exports);
-    return exports.handler!();
   };
   providers = {
     admin: revived(code.admin),

@@ -68,7 +68,6 @@ const couponApi = [
 ];
 const k6Image = ["docker:index/remoteImage:RemoteImage::load-test-k6-image"];
 const always = [
-  "command:local:Command::grafana-ready",
   "command:local:Command::load-test-run",
   "coupon-load-test:docker:Service::grafana",
   "coupon-load-test:docker:Service::influxdb",
@@ -89,6 +88,7 @@ const always = [
   "grafana:oss/dashboard:Dashboard::dashboards-coupon-issue-runs",
   "grafana:oss/dataSource:DataSource::dashboards-influxdb",
   "grafana:oss/folder:Folder::dashboards-folder",
+  "pulumi-nodejs:dynamic/grafana:Admin::grafana-admin",
   "pulumi-nodejs:dynamic/influxdb:Admin::influxdb-admin",
   "pulumi-nodejs:dynamic/influxdb:ContinuousQuery::influxdb-rollup",
   "pulumi-nodejs:dynamic/influxdb:Database::influxdb-database",
@@ -97,6 +97,7 @@ const always = [
   "pulumi-nodejs:dynamic/influxdb:User::influxdb-k6",
   "pulumi:providers:grafana::grafana-provider",
   "random:index/randomPassword:RandomPassword::grafana-admin-password",
+  "random:index/randomPassword:RandomPassword::grafana-first-password",
   "random:index/randomPassword:RandomPassword::grafana-secret-key",
   "random:index/randomPassword:RandomPassword::influxdb-admin-password",
   "random:index/randomPassword:RandomPassword::influxdb-grafana-password",
@@ -182,7 +183,7 @@ describe("a stack with the sample target", () => {
   });
 
   test("keeps every generated password out of what is not secret", () => {
-    expect(recording.ofType(PASSWORD)).toHaveLength(5);
+    expect(recording.ofType(PASSWORD)).toHaveLength(6);
     for (const { type, name, inputs, code } of recording.all) {
       const open = openTexts(inputs).filter((text) => text.includes("generated-"));
       expect([type, name, open]).toEqual([type, name, []]);
@@ -205,7 +206,8 @@ describe("a stack with the sample target", () => {
     expect(holders("influxdb-grafana-password")).toEqual([
       ...["dashboards-influxdb", "influxdb-grafana", "load-test-run"],
     ]);
-    expect(holders("grafana-admin-password")).toEqual(["grafana-container", "grafana-provider"]);
+    expect(holders("grafana-admin-password")).toEqual(["grafana-admin", "grafana-provider"]);
+    expect(holders("grafana-first-password")).toEqual(["grafana-admin", "grafana-container"]);
     expect(holders("grafana-secret-key")).toEqual(["grafana-container"]);
   });
 
