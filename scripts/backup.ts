@@ -30,8 +30,11 @@ export interface RunningStack {
   managed: Set<string>;
 }
 
-/** Where the programs of InfluxDB's container put and find a backup there. */
-const inContainer = "/tmp/coupon-load-test";
+/**
+ * Where the programs of InfluxDB's container put and find a backup: in its volume, beside its data. It
+ * can write nowhere else but in memory, which Docker copies nothing out of.
+ */
+const inContainer = "/var/lib/influxdb/coupon-load-test";
 /** InfluxDB's address for backups, inside its container only. */
 const rpc = ["-host", "127.0.0.1:8088"];
 
