@@ -18,33 +18,35 @@ export function hostIsAllowed(url: string, allowedHosts: string[]): boolean {
   );
 }
 
-/** @throws RunFailure when the target leads, by redirects, to a host that may not be tested */
-async function requireAllowedRedirects(start: string, allowedHosts: string[]): Promise<void> {
+/**
+ * Follows an answer's redirects.
+ *
+ * @throws RunFailure when they lead to a host that may not be tested
+ */
+async function requireAllowedRedirects(
+  start: string,
+  answer: Response,
+  allowedHosts: string[],
+): Promise<void> {
   let url = start;
   // As many as k6 follows.
-  for (let hop = 0; hop <= 10; hop++) {
+  for (let hop = 0; hop < 10; hop++) {
+    const location = answer.headers.get("location");
+    if (answer.status < 300 || answer.status > 399 || !location) return;
+    url = new URL(location, url).href;
     if (!hostIsAllowed(url, allowedHosts)) {
       throw new RunFailure(
         `the target ${start} redirects to ${url}, a host that allowedHosts does not name`,
       );
     }
-    const answer = await fetch(url, {
-      redirect: "manual",
-      signal: AbortSignal.timeout(5000),
-    }).catch((error) => {
-      throw new RunFailure(
-        `the target did not answer: ${url}: ${error.cause?.code ?? error.message}`,
-      );
+    answer = await waitForAnswer(url, 5).catch((error) => {
+      throw new RunFailure(`the target did not answer: ${error.message}`);
     });
-    await answer.body?.cancel();
-    const location = answer.headers.get("location");
-    if (answer.status < 300 || answer.status > 399 || !location) return;
-    url = new URL(location, url).href;
   }
 }
 
 /**
- * Waits until `url` answers over HTTP, with any status.
+ * Waits until `url` answers over HTTP, with any status; gives the answer, without its body.
  *
  * @throws RunFailure after `seconds` without an answer, or when `signal` fires
  */
@@ -53,7 +55,7 @@ export async function waitForAnswer(
   seconds: number,
   signal?: AbortSignal,
   accepts: (response: Response) => boolean = () => true,
-): Promise<void> {
+): Promise<Response> {
   const deadline = Date.now() + seconds * 1000;
   let problem = "";
   // A connection that is cut while it is made, as by a container that starts, leaves `fetch` waiting
@@ -68,7 +70,7 @@ export async function waitForAnswer(
           signal: AbortSignal.timeout(5000),
         });
         await response.body?.cancel();
-        if (accepts(response)) return;
+        if (accepts(response)) return response;
         problem = `status ${response.status}`;
       } catch (error) {
         const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
@@ -91,11 +93,14 @@ export async function gate(
   const { target, influxdb } = request;
   const { url, health } = target;
   const ready = (response: Response) => !health || response.ok;
-  await waitForAnswer(url + (health ?? ""), 30, signal, ready).catch((error) => {
+  if (!hostIsAllowed(url, request.allowedHosts)) {
+    throw new RunFailure(`the target ${url} is on a host that allowedHosts does not name`);
+  }
+  const answer = await waitForAnswer(url + (health ?? ""), 30, signal, ready).catch((error) => {
     throw new RunFailure(`the target did not answer: ${error.message}`);
   });
   // A target that tells its health is the stack's own.
-  if (!health) await requireAllowedRedirects(url, request.allowedHosts);
+  if (!health) await requireAllowedRedirects(url, answer, request.allowedHosts);
 
   // One point of one series, overwritten by each run: proof that writer and reader work together.
   const now = Date.now();

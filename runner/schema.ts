@@ -86,13 +86,19 @@ export async function ensureAdmin(admin: Admin): Promise<void> {
   }
 }
 
+/**
+ * InfluxDB drops points a shard at a time, and takes no policy that is shorter than its shards: they
+ * get the length that goes with the policy's.
+ */
+const ownShards = "SHARD DURATION 0s";
+
 /** Makes the database if it is not there, and gives it its retention. */
 export async function ensureDatabase(admin: Admin, { database, retention }: Database) {
   const name = identifier(database);
   await query(
     asAdmin(admin),
     `CREATE DATABASE ${name}; ` +
-      `ALTER RETENTION POLICY "autogen" ON ${name} DURATION ${retention} DEFAULT`,
+      `ALTER RETENTION POLICY "autogen" ON ${name} DURATION ${retention} ${ownShards} DEFAULT`,
   );
 }
 
@@ -120,7 +126,7 @@ export async function ensureRetentionPolicy(
   // InfluxDB takes the same policy twice, but refuses another duration under a known name.
   const changed = (await durationOf(admin, database, name)) !== undefined;
   const made = changed
-    ? `ALTER RETENTION POLICY ${on}`
+    ? `ALTER RETENTION POLICY ${on} ${ownShards}`
     : `CREATE RETENTION POLICY ${on} REPLICATION 1`;
   await query(asAdmin(admin), made);
 }

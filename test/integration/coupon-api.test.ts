@@ -368,7 +368,8 @@ describe.skipIf(noRedis)(title, { timeout: 30_000 }, () => {
     const from = performance.now();
     expect(await api.end(signal)).toBe(0);
     expect(performance.now() - from).toBeLessThan(2_000);
-    expect(api.lines()).toHaveLength(2);
+    // That it listens, that it stops; a busy Redis may be told of between.
+    expect(api.lines().filter((line) => !line.includes("Redis"))).toHaveLength(2);
   });
 
   it("stops in less than 2 s even if Redis is silent", async () => {

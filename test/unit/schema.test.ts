@@ -203,8 +203,9 @@ class FakeInfluxDb {
       return {};
     }
     const [, verb, asked] =
-      /^(CREATE|ALTER) RETENTION POLICY \? ON \? DURATION (\S+)( REPLICATION 1)?$/.exec(words) ??
-      [];
+      /^(CREATE|ALTER) RETENTION POLICY \? ON \? DURATION (\S+)( REPLICATION 1| SHARD DURATION 0s)?$/.exec(
+        words,
+      ) ?? [];
     if (verb) {
       const others = (this.databases.get(b) ?? []).filter(({ name }) => name !== a);
       const known = others.length < (this.databases.get(b) ?? []).length;
@@ -212,9 +213,10 @@ class FakeInfluxDb {
       this.databases.set(b, [...others, { name: a, duration: spelled[asked], default: false }]);
       return {};
     }
-    const [, duration] = /^ALTER RETENTION POLICY \? ON \? DURATION (\S+) DEFAULT$/.exec(
-      words.replace(/ +/g, " "),
-    ) ?? [undefined, ""];
+    const [, duration] =
+      /^ALTER RETENTION POLICY \? ON \? DURATION (\S+) SHARD DURATION 0s DEFAULT$/.exec(
+        words.replace(/ +/g, " "),
+      ) ?? [undefined, ""];
     if (!duration) throw new Error(`the model does not know: ${statement}`);
     if (duration === "1s") return { error: "retention policy duration must be at least 1h0m0s" };
     for (const policy of this.databases.get(b) ?? []) {
@@ -397,7 +399,7 @@ describe("the database", () => {
   const database = (more: State = {}) => admin({ database: "k6", retention: "30d", ...more });
   const make = [
     `admin: CREATE DATABASE "k6"`,
-    `admin: ALTER RETENTION POLICY "autogen" ON "k6" DURATION 30d DEFAULT`,
+    `admin: ALTER RETENTION POLICY "autogen" ON "k6" DURATION 30d SHARD DURATION 0s DEFAULT`,
   ];
 
   beforeEach(() => void withAdmin());
