@@ -78,7 +78,7 @@ export class InfluxDb extends pulumi.ComponentResource {
         // As the images of 1.8 have it. Those of 1.11 and later have a user of their own, to whom the
         // files of a kept volume are closed. On a new volume the folders are that user's.
         user: "0",
-        capabilities: ["DAC_OVERRIDE"],
+        capabilities: ["CAP_DAC_OVERRIDE"],
         keepData: args.keepData,
         healthCheck: "wget -q -O /dev/null http://127.0.0.1:8086/ping",
         memory: 2048,

@@ -32,7 +32,7 @@ export interface ServiceArgs {
   healthCheck: string;
   /** Who it runs as; absent: the image's own user. */
   user?: string;
-  /** What of root's rights it needs all the same, as Docker names them. */
+  /** What of root's rights it needs all the same, as Docker gives them back: with `CAP_`. */
   capabilities?: string[];
   /** Memory limit in MiB. */
   memory: number;

@@ -246,7 +246,7 @@ describe("InfluxDB", () => {
     expect(recording.get(IMAGE, "influxdb-image").inputs.name).toBe("influxdb:1.8.10");
     expect(recording.get(CONTAINER, "influxdb-container").inputs).toEqual({
       ...common,
-      capabilities: { drops: ["ALL"], adds: ["DAC_OVERRIDE"] },
+      capabilities: { drops: ["ALL"], adds: ["CAP_DAC_OVERRIDE"] },
       name: "coupon-load-test-dev-influxdb",
       image: "sha256 of influxdb:1.8.10",
       user: "0",

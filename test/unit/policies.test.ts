@@ -42,7 +42,7 @@ const rules: [words: string, type: string | undefined, holds: (its: any) => bool
     "of root's rights it has at most that to read and write files of others",
     CONTAINER,
     ({ capabilities: { drops = [], adds = [] } = {} }) =>
-      drops[0] === "ALL" && adds.every((each: string) => each === "DAC_OVERRIDE"),
+      drops[0] === "ALL" && adds.every((each: string) => each === "CAP_DAC_OVERRIDE"),
   ],
   [
     "it gains no privilege",
@@ -101,7 +101,12 @@ describe("the rules", () => {
     ["a container with all processors", CONTAINER, { cpuQuota: undefined }, 1],
     ["a container with any number of processes", CONTAINER, { ulimits: [] }, 1],
     ["a container with capabilities", CONTAINER, { capabilities: { drops: ["NET_RAW"] } }, 1],
-    ["more of root's rights", CONTAINER, { capabilities: { drops: ["ALL"], adds: ["CHOWN"] } }, 1],
+    [
+      "more of root's rights",
+      CONTAINER,
+      { capabilities: { drops: ["ALL"], adds: ["CAP_CHOWN"] } },
+      1,
+    ],
     ["a container that may gain privileges", CONTAINER, { securityOpts: [] }, 1],
     ["a privileged container", CONTAINER, { privileged: true }, 1],
     ["a container that writes anywhere", CONTAINER, { readOnly: false }, 1],
