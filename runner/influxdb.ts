@@ -18,6 +18,8 @@ export interface Connection {
   url: string;
   username?: string;
   password?: string;
+  /** How long an answer may take, by default 60 seconds: a query over many points takes its time. */
+  seconds?: number;
 }
 
 /** One series of an answer: rows of values in the order of `columns`. */
@@ -38,7 +40,7 @@ export const identifier = (name: string) => `"${name.replace(/\\/g, "\\\\").repl
 export const literal = (text: string) => `'${text.replace(/\\/g, "\\\\").replace(/'/g, "\\'")}'`;
 
 async function send(
-  { url, username, password }: Connection,
+  { url, username, password, seconds = 60 }: Connection,
   path: string,
   body: string | URLSearchParams,
 ) {
@@ -53,7 +55,7 @@ async function send(
       method: "POST",
       headers,
       body,
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(seconds * 1000),
     });
   } catch (error) {
     const { message, cause } = error as { message: string; cause?: { message?: string } };

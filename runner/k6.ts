@@ -30,26 +30,35 @@ function localExecutor(request: RunRequest, credentials: Credentials, binary: st
   return {
     version: () => versionOf([binary]),
     async run(id, dir, signal) {
-      const secrets = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
-      try {
-        const config = path.join(secrets, "config.json");
-        fs.writeFileSync(config, k6Config(request, credentials, request.influxdb.url), {
-          mode: 0o600,
-        });
-        const args = k6Arguments(request, id, {
-          config,
-          out: dir,
-          script: path.resolve(request.script),
-          baseUrl: request.target.url,
-        });
-        const env = { ...process.env, ...k6Environment(dir) };
-        const k6 = spawn(binary, args, { env, stdio: ["ignore", "pipe", "pipe"] });
-        return await ended(k6, path.join(dir, "k6.log"), signal, () => k6.kill("SIGINT"));
-      } finally {
-        fs.rmSync(secrets, { recursive: true });
-      }
+      const args = k6Arguments(request, id, {
+        config: "/dev/stdin",
+        out: dir,
+        script: path.resolve(request.script),
+        baseUrl: request.target.url,
+      });
+      const env = { ...process.env, ...k6Environment(dir) };
+      const config = unnamedFile(k6Config(request, credentials, request.influxdb.url));
+      const k6 = spawn(binary, args, { env, stdio: [config, "pipe", "pipe"] });
+      fs.closeSync(config);
+      return await ended(k6, path.join(dir, "k6.log"), signal, () => k6.kill("SIGINT"));
     },
   };
+}
+
+/**
+ * Opens a file with this text that has no name any more, so that whatever ends this process leaves
+ * no password behind. A pipe would not do: k6 opens `/dev/stdin`, which Node's pipes, being sockets,
+ * do not allow.
+ */
+function unnamedFile(text: string): number {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
+  const file = path.join(folder, "config.json");
+  try {
+    fs.writeFileSync(file, text, { mode: 0o600 });
+    return fs.openSync(file, "r");
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
 }
 
 /** What a virtual user may take, after what k6's documentation says of simple scripts (1 to 5 MB). */

@@ -155,5 +155,5 @@ export async function recordInLedger(
   );
   const key = ["k6_runs", ...Object.entries(tags).map(([name, value]) => `${name}=${value}`)];
   const line = `${key.join(",")} ${pairs.join(",")} ${startedAt.getTime()}000000`;
-  await write({ url: influxdb.url, ...writer }, influxdb.database, line, history);
+  await write({ url: influxdb.url, ...writer, seconds: 10 }, influxdb.database, line, history);
 }

@@ -1,9 +1,9 @@
 /** One load test from gate to record: gate, k6, proof of the points, verdict, `runs/<id>/`. */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { rules } from "../k6/profile";
+import { durationSeconds, ownScript, rules } from "../k6/profile";
 import { heartbeat } from "../dashboards/queries";
-import { gate } from "./gate";
+import { gate, waitForAnswer } from "./gate";
 import { write } from "./influxdb";
 import { executorFor } from "./k6";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
@@ -78,8 +78,20 @@ export async function runLoadTest(
     say(`run ${id}: gate open, k6 ${k6Version} starts (${request.script})`);
 
     const stopProgress = reportProgress(source, credentials, id, say);
-    const exitCode = await executor.run(id, dir, signal).finally(stopProgress);
+    const deadline = deadlineOf(request, dir);
+    const stop = AbortSignal.any([signal, deadline.signal]);
+    const exitCode = await executor.run(id, dir, stop).finally(() => {
+      stopProgress();
+      deadline.cancel();
+    });
     if (signal.aborted) throw new RunFailure("the run was interrupted");
+    if (deadline.signal.aborted) {
+      const cause = await waitForAnswer(`${request.influxdb.url}/ping`, 5, signal).then(
+        () => `see ${dir}/k6.log`,
+        ({ message }) => `InfluxDB hangs: ${message}`,
+      );
+      throw new RunFailure(`k6 was stopped: ${deadline.signal.reason}; ${cause}`);
+    }
 
     const count = k6Count(dir);
     if (!count || (exitCode !== 0 && exitCode !== thresholdsFailed)) {
@@ -166,13 +178,20 @@ function reportProgress(
   say: (line: string) => void,
 ) {
   const { url, database } = source.influxdb;
+  // An InfluxDB that hangs must not keep the run from ending.
+  const seconds = 10;
+  const soon = { ...source, reader: { ...source.reader, seconds } };
   const started = Date.now();
   let before = 0;
   const timer = setInterval(async () => {
     const seconds = Math.round((Date.now() - started) / 1000);
-    const now = await progress(source, id).catch(() => undefined);
+    const now = await progress(soon, id).catch(() => undefined);
     const stored = now?.requests ?? before;
-    const beat = write({ url, ...writer }, database, `${heartbeat} stored=${stored - before}`);
+    const beat = write(
+      { url, ...writer, seconds },
+      database,
+      `${heartbeat} stored=${stored - before}`,
+    );
     before = stored;
     // What cannot be written now cannot be alerted of either; the verdict will tell.
     await beat.catch(() => undefined);
@@ -183,6 +202,28 @@ function reportProgress(
     );
   }, 5000);
   return () => clearInterval(timer);
+}
+
+/** By when k6 must have ended: it waits without end for an InfluxDB that hangs. */
+function deadlineOf({ script, profile }: RunRequest, dir: string) {
+  const started = Date.now();
+  const late = new AbortController();
+  let timer: NodeJS.Timeout;
+  const check = () => {
+    // k6 gives iterations 30 s to end. A script's own options say otherwise; k6 tells what it plans.
+    const announced = /([\dhms.]+) max duration \(incl\. graceful stop\)/.exec(log(dir))?.[1] ?? "";
+    const planned = Math.max(
+      (durationSeconds(profile.duration) ?? 0) + 30,
+      durationSeconds(announced) ?? 0,
+    );
+    // To start and to write its last points; for other scripts also to set up and to tear down.
+    const seconds = planned + (script === ownScript ? 60 : 180);
+    const left = started + seconds * 1000 - Date.now();
+    if (left > 0) timer = setTimeout(check, Math.min(left, 1e9));
+    else late.abort(`its test takes ${planned} s at most, but it had not ended after ${seconds} s`);
+  };
+  check();
+  return { signal: late.signal, cancel: () => clearTimeout(timer) };
 }
 
 /** What k6 logged. */

@@ -58,7 +58,8 @@ export function breachedInK6(dir: string): string[] {
 /** The store, and the user that reads it. */
 export interface Source {
   influxdb: RunRequest["influxdb"];
-  reader: Login;
+  /** `seconds`: how long an answer may take, see `Connection`. */
+  reader: Login & { seconds?: number };
 }
 
 /** Runs queries as the reader and gives the first value of each, with its time. */
