@@ -14,6 +14,7 @@ import * as path from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
 import { ConfigError, parseConfig, project, type StackConfig } from "../config";
+import { removeLeftContainers } from "../runner/k6";
 import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
@@ -92,8 +93,11 @@ const commands: Record<string, () => Promise<void>> = {
             `to remove it, too, first run make up STACK=${stack} keepData=false`,
         );
       }
-      const settled = ["--yes", "--skip-preview", "--config-file", stackFile];
-      if ((await pulumi("destroy", ...settled)) !== 0) {
+      const destroy = ["destroy", "--yes", "--skip-preview", "--config-file", stackFile];
+      const exitCode = await pulumi(...destroy);
+      // The k6 of a killed run holds the network.
+      const again = (await removeLeftContainers(stack)) && exitCode !== 0;
+      if ((again ? await pulumi(...destroy) : exitCode) !== 0) {
         throw new Failure("not everything is gone; the first error above says why, try again");
       }
       await ask("stack", "rm", "--yes", "--preserve-config");
@@ -122,7 +126,10 @@ const commands: Record<string, () => Promise<void>> = {
       influxdb: { url: String(output("influxdb-database", "url")), database: "k6" },
       reader: { username: "grafana", password: password("influxdb-grafana-password") },
     };
-    const rows = comparison(await runOf(source, a), await runOf(source, b));
+    const found = await Promise.all([runOf(source, a), runOf(source, b)]).catch(({ message }) => {
+      throw new Failure(message);
+    });
+    const rows = comparison(...found);
     const file = path.join(runsFolder, `compare-${a}-${b}.md`);
     fs.mkdirSync(runsFolder, { recursive: true });
     fs.writeFileSync(file, `### Load tests compared\n\n${markdownTable(rows)}\n`);
@@ -268,13 +275,25 @@ async function isUp(): Promise<boolean> {
   return (await ask("stack", "--show-urns")).output.includes(loadTestUrn);
 }
 
-/** Runs Pulumi for the person at the terminal; gives its exit code. */
-function pulumi(...args: string[]): Promise<number> {
-  const child = spawn(pulumiCommand, [...args, "--stack", stack], { stdio: "inherit" });
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code) => resolve(code ?? 1));
+/**
+ * Runs Pulumi for the person at the terminal; gives its exit code.
+ *
+ * @throws Failure when another one works on the stack
+ */
+async function pulumi(...args: string[]): Promise<number> {
+  const child = spawn(pulumiCommand, [...args, "--stack", stack], {
+    stdio: ["inherit", "inherit", "pipe"],
   });
+  let complaint = "";
+  child.stderr.setEncoding("utf8").on("data", (text) => {
+    process.stderr.write(text);
+    complaint += text;
+  });
+  const [code] = await once(child, "close");
+  if (/currently locked by|update is currently in progress/.test(complaint)) {
+    throw new Failure(`another make or pulumi works on stack ${stack}: wait until it has ended`);
+  }
+  return code ?? 1;
 }
 
 /** As `pulumi`; also gives what was shown, without its colours. */
@@ -328,11 +347,9 @@ function conclude(exitCode: number, previousRun?: string) {
   }
   if (newest) console.log(`login      make password${stack === "dev" ? "" : ` STACK=${stack}`}`);
   if (exitCode !== 0) {
-    throw new Failure(
-      ran && newest.reason
-        ? newest.reason
-        : `Pulumi ended with exit code ${exitCode}; its first error above says why`,
-    );
+    if (ran && newest.reason) throw new Failure(newest.reason);
+    if (interrupted) throw new Failure("interrupted; what was made stays, make up goes on from it");
+    throw new Failure(`Pulumi ended with exit code ${exitCode}; its first error above says why`);
   }
   console.log(
     ran
@@ -342,7 +359,8 @@ function conclude(exitCode: number, previousRun?: string) {
 }
 
 // ^C goes to Pulumi as well, which then stops in order; wait for it.
-process.on("SIGINT", () => undefined);
+let interrupted = false;
+process.on("SIGINT", () => (interrupted = true));
 commands[command]().catch((error) => {
   const known = [Failure, ConfigError, RunFailure].some((kind) => error instanceof kind);
   console.error(known ? `make ${command}: ${error.message}` : error);
