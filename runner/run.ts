@@ -28,7 +28,7 @@ import {
 /** Where runs are kept, in the project's folder. */
 export const runsFolder = "runs";
 
-/** The newest run of a stack, passed or failed. */
+/** The newest run of a stack, passed or failed; one whose process was killed has failed. */
 export function latestRun(stack: string): Summary | undefined {
   if (!fs.existsSync(runsFolder)) return undefined;
   const isRun = new RegExp(`^${stack}-\\d{8}T\\d{6}Z$`);
@@ -37,9 +37,16 @@ export function latestRun(stack: string): Summary | undefined {
     .filter((name) => isRun.test(name))
     .sort()
     .at(-1);
-  const file = newest && path.join(runsFolder, newest, "summary.json");
-  return file && fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")) : undefined;
+  if (!newest) return undefined;
+  const file = path.join(runsFolder, newest, "summary.json");
+  if (fs.existsSync(file)) return JSON.parse(fs.readFileSync(file, "utf8"));
+  const reason = "the run was killed before it had a verdict";
+  return { id: newest, ...noVerdict(), reason };
 }
+
+const noVerdict = () => ({
+  ...{ verdict: "failed" as const, thresholds: [], regressions: [], warnings: [] },
+});
 
 /** k6's exit codes with a meaning of their own (k6's errext/exitcodes). */
 const thresholdsFailed = 99;
@@ -61,9 +68,7 @@ export async function runLoadTest(
   const dir = path.join(runsFolder, id);
   fs.mkdirSync(dir, { recursive: true });
 
-  const summary: Summary = {
-    ...{ id, verdict: "failed", thresholds: [], regressions: [], warnings: [] },
-  };
+  const summary: Summary = { id, ...noVerdict() };
   /** What the ledger will have; the start is that of the first request once it is known. */
   const entry: Pick<NewEntry, "startedAt" | "endedAt" | "figures" | "baseline"> = {
     startedAt: started,
@@ -98,8 +103,10 @@ export async function runLoadTest(
       throw new RunFailure(`k6 ended with exit code ${exitCode}: ${lastError(dir)}`);
     }
     if (count.requests === 0) throw new RunFailure(`k6 made no request: ${lastError(dir)}`);
-    const allowed = writesFailed(dir) ? 0 : coincidences(count);
-    const { startedAt, endedAt, ...figures } = await verify(source, id, count, allowed);
+    const refusal = lastRefusal(dir);
+    const allowed = refusal ? 0 : coincidences(count);
+    const proof = await verify(source, id, count, allowed, refusal);
+    const { startedAt, endedAt, ...figures } = proof;
     Object.assign(entry, { startedAt, endedAt, figures });
     const { checksRate: _, ...shown } = rounded(figures);
     Object.assign(summary, shown, {
@@ -112,6 +119,12 @@ export async function runLoadTest(
       summary.warnings.push(
         `InfluxDB took every write, but holds ${figures.requests} of ${count.requests} requests: ` +
           `of two that end in the same nanosecond, as some do at this rate, it keeps one`,
+      );
+    }
+    const cutOff = [...log(dir).matchAll(/ (\d+) interrupted iterations/g)].at(-1)?.[1] ?? "0";
+    if (cutOff !== "0") {
+      summary.warnings.push(
+        `k6 cut off ${cutOff} iterations that had not ended: their last requests are in no figure`,
       );
     }
     const tooManySeries = await seriesWarning(source, id, request.maxSeries);
@@ -179,48 +192,63 @@ function reportProgress(
 ) {
   const { url, database } = source.influxdb;
   // An InfluxDB that hangs must not keep the run from ending.
-  const seconds = 10;
-  const soon = { ...source, reader: { ...source.reader, seconds } };
+  const patience = { seconds: 10 };
+  const soon = { ...source, reader: { ...source.reader, ...patience } };
   const started = Date.now();
   let before = 0;
+  let over = false;
   const timer = setInterval(async () => {
     const seconds = Math.round((Date.now() - started) / 1000);
     const now = await progress(soon, id).catch(() => undefined);
+    // The verdict is said last.
+    if (over) return;
     const stored = now?.requests ?? before;
     const beat = write(
-      { url, ...writer, seconds },
+      { url, ...writer, ...patience },
       database,
       `${heartbeat} stored=${stored - before}`,
     );
     before = stored;
     // What cannot be written now cannot be alerted of either; the verdict will tell.
     await beat.catch(() => undefined);
+    if (over) return;
     if (!now) return say(`${seconds} s: no request stored yet`);
     say(
       `${seconds} s: ${now.requests} requests, p95 ${now.p95Ms.toFixed(1)} ms, ` +
         `${(now.failedRate * 100).toFixed(1)} % failed`,
     );
   }, 5000);
-  return () => clearInterval(timer);
+  return () => {
+    over = true;
+    clearInterval(timer);
+  };
 }
 
-/** By when k6 must have ended: it waits without end for an InfluxDB that hangs. */
-function deadlineOf({ script, profile }: RunRequest, dir: string) {
+/**
+ * How long k6's test may take, and how long k6 itself, in seconds.
+ *
+ * @param log what k6 has logged so far
+ */
+export function timeFor({ script, profile }: RunRequest, log: string) {
+  // k6 gives iterations 30 s to end. A script's own options may say otherwise; k6 tells what it plans.
+  const announced = /([\dhms.]+) max duration \(incl\. graceful stop\)/.exec(log)?.[1] ?? "";
+  const own = (durationSeconds(profile.duration) ?? 0) + 30;
+  const test = Math.max(own, durationSeconds(announced) ?? 0);
+  // To start and to write its last points; for other scripts also to set up and to tear down.
+  return { test, k6: test + (script === ownScript ? 60 : 180) };
+}
+
+/** Fires when k6 should have ended: it waits without end for an InfluxDB that hangs. */
+function deadlineOf(request: RunRequest, dir: string) {
   const started = Date.now();
   const late = new AbortController();
   let timer: NodeJS.Timeout;
   const check = () => {
-    // k6 gives iterations 30 s to end. A script's own options say otherwise; k6 tells what it plans.
-    const announced = /([\dhms.]+) max duration \(incl\. graceful stop\)/.exec(log(dir))?.[1] ?? "";
-    const planned = Math.max(
-      (durationSeconds(profile.duration) ?? 0) + 30,
-      durationSeconds(announced) ?? 0,
-    );
-    // To start and to write its last points; for other scripts also to set up and to tear down.
-    const seconds = planned + (script === ownScript ? 60 : 180);
-    const left = started + seconds * 1000 - Date.now();
+    const { test, k6 } = timeFor(request, log(dir));
+    const left = started + k6 * 1000 - Date.now();
+    // A timer takes no more than 24 days.
     if (left > 0) timer = setTimeout(check, Math.min(left, 1e9));
-    else late.abort(`its test takes ${planned} s at most, but it had not ended after ${seconds} s`);
+    else late.abort(`its test takes ${test} s at most, but it had not ended after ${k6} s`);
   };
   check();
   return { signal: late.signal, cancel: () => clearTimeout(timer) };
@@ -232,16 +260,29 @@ function log(dir: string): string {
   return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
 }
 
-/** Whether InfluxDB refused any of k6's writes. */
-const writesFailed = (dir: string) => log(dir).includes(`level=error msg="Couldn't write stats`);
+/** Text as Go quotes it in a log. It has escapes that JSON has not, such as \x1b: these stay. */
+const unquoted = (text: string): string =>
+  JSON.parse(
+    `"${text.replace(/\\(.)/g, (escape, kind) => (/[bfnrtu"\\]/.test(kind) ? escape : `\\${escape}`))}"`,
+  );
+
+/** Why the last of k6's writes that failed did; `undefined` when InfluxDB took them all. */
+function lastRefusal(dir: string): string | undefined {
+  // A reason of one word is not quoted.
+  const refused =
+    /level=error msg="Couldn't write stats(?:" error=(?:"((?:[^"\\]|\\.)*)"|(\S+)))?/g;
+  const last = [...log(dir).matchAll(refused)].at(-1);
+  const why = last && unquoted(last[1] ?? last[2] ?? `see ${dir}/k6.log`);
+  return why
+    ?.replace(/^Post "[^"]*": /, "")
+    .trim()
+    .replace(/^\{"error":"(.*)"\}$/, "$1");
+}
 
 /** The last error k6 logged that says why it failed: its first line, or all if that announces more. */
 function lastError(dir: string): string {
-  // Go's quoting has escapes that JSON has not, such as \x1b: these stay as they are.
-  const asJson = (quoted: string) =>
-    quoted.replace(/\\(.)/g, (escape, kind) => (/[bfnrtu"\\]/.test(kind) ? escape : `\\${escape}`));
   const errors = [...log(dir).matchAll(/level=error msg="((?:[^"\\]|\\.)*)"/g)]
-    .map(([, message]) => JSON.parse(`"${asJson(message)}"`) as string)
+    .map(([, message]) => unquoted(message))
     .filter((message) => !/^(Couldn't write stats|thresholds on metrics)/.test(message));
   const lines = errors
     .at(-1)

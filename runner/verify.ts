@@ -104,6 +104,7 @@ export function coincidences({ requests, durationMs }: K6Count): number {
  * Compares the requests stored with those made, and computes the figures from the stored points.
  *
  * @param allowed how many requests may be missing
+ * @param refusal why a write of k6 failed, if one did
  * @throws RunFailure naming how many points are missing
  */
 export async function verify(
@@ -111,6 +112,7 @@ export async function verify(
   id: string,
   { requests: made, durationMs }: K6Count,
   allowed = 0,
+  refusal?: string,
 ): Promise<Figures & { startedAt: Date; endedAt: Date }> {
   let stored = await storedRequests(source, id).catch((error) => {
     throw new RunFailure(
@@ -126,7 +128,8 @@ export async function verify(
     throw new RunFailure(
       difference > 0
         ? `points are missing from InfluxDB: k6 made ${made} requests, ${stored} are stored, ` +
-            `${difference} are missing`
+            `${difference} are missing` +
+            (refusal ? `; a write failed: ${refusal}` : "")
         : `InfluxDB holds ${stored} requests of this run, but k6 made only ${made}`,
     );
   }
