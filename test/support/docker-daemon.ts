@@ -81,7 +81,8 @@ export class DockerDaemon {
     fs.closeSync(log);
     let over = false;
     this.ended = once(child, "close").finally(() => (over = true));
-    const answers = () => spawnSync("docker", ["version"], { env: { ...process.env, ...this.env } });
+    const answers = () =>
+      spawnSync("docker", ["version"], { env: { ...process.env, ...this.env } });
     while (answers().status !== 0) {
       if (over) throw new Error(fs.readFileSync(at("log"), "utf8").trim().split("\n").at(-1));
       await sleep(200);
