@@ -203,7 +203,7 @@ describe("a stack", () => {
     expect(await printed("ps", "axww")).not.toContain(`testid=${clone.stack}-`);
     await comesUp();
     const expected = "k6 is stopped; the next `make up` passes";
-    add({ fault: "^C while the test runs", expected, seen: lastLine, lost: 0 });
+    add({ fault: "^C while the test runs", expected, seen: lastLine });
   });
 
   it("whose k6 is killed fails with its exit code", async () => {
@@ -214,7 +214,7 @@ describe("a stack", () => {
     expect(lastLine).toMatch(/k6 ended with exit code 137: see runs\/\S+\/k6.log$/);
     expect(await k6s()).toBe("");
     const expected = "the run fails with exit code 137";
-    add({ fault: "k6's container killed", expected, seen: lastLine, lost: 0 });
+    add({ fault: "k6's container killed", expected, seen: lastLine });
   });
 
   it("whose InfluxDB hangs keeps the gate shut", async () => {
@@ -227,7 +227,7 @@ describe("a stack", () => {
     expect(lastLine).toMatch(/k6's user cannot write to InfluxDB: InfluxDB does not answer at /);
     expect(seconds).toBeLessThan(90);
     const expected = "no load is made; the line says that InfluxDB does not answer";
-    add({ fault: "InfluxDB paused before a run", expected, seen: lastLine, lost: 0 });
+    add({ fault: "InfluxDB paused before a run", expected, seen: lastLine });
   });
 
   it("whose runner was killed has no k6 of it at the next run", async () => {

@@ -14,7 +14,10 @@ export interface Outcome {
   expected: string;
   /** The last line of the command, or the figure that tells. */
   seen: string;
-  /** Points that InfluxDB had taken and has no more; other points that are missing are in the line. */
+  /**
+   * Points that InfluxDB had taken and has no more, where they were counted; other points that are
+   * missing are in the line.
+   */
   lost?: number;
 }
 
@@ -65,5 +68,5 @@ What happens when a part fails. Each row is a test that brought the fault about 
 RELIABILITY=docs/reliability.md npx vitest run test/integration/faults.test.ts test/e2e/faults.test.ts
 \`\`\`
 
-"Seen" is the last line of \`make\` or of the run, or the figure that tells; what differs from machine to machine is in angle brackets. "Points lost" counts points that InfluxDB had taken before the fault and no longer has after it. Requests whose points never got to InfluxDB are named by the line itself: the run fails, since its figures would be those of a part of it.
+"Seen" is the last line of \`make\` or of the run, or the figure that tells; what differs from machine to machine is in angle brackets. "Points lost" counts points that InfluxDB had taken before the fault and no longer has after it, where the test counted them. Requests whose points never got to InfluxDB are named by the line itself: the run fails, since its figures would be those of a part of it.
 `;

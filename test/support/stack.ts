@@ -6,7 +6,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import type { Readable } from "node:stream";
 import { parse } from "yaml";
-import { freePort } from "../../runner/ports";
+import { portFor } from "../../runner/ports";
 import type { DockerDaemon } from "./docker-daemon";
 import { testImages, type ImageKey, type Images } from "./images";
 
@@ -101,13 +101,11 @@ export async function stackImages(): Promise<{ images: Images } | { missing: str
   return testImages(Object.fromEntries(keys.map((key) => [key, config[key].default])) as Images);
 }
 
-/** Ports for a stack, by configuration key. */
+/** Ports for a stack, by configuration key; none that a connection of another program may take. */
 export async function freePorts() {
-  const [influxdbPort, grafanaPort, couponApiPort] = await Promise.all([
-    freePort(),
-    freePort(),
-    freePort(),
-  ]);
+  const taken: number[] = [];
+  for (let count = 0; count < 3; count++) taken.push(await portFor(crypto.randomUUID(), taken));
+  const [influxdbPort, grafanaPort, couponApiPort] = taken;
   return { influxdbPort, grafanaPort, couponApiPort };
 }
 
