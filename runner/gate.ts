@@ -104,7 +104,7 @@ export async function gate(
 
   // One point of one series, overwritten by each run: proof that writer and reader work together.
   const now = Date.now();
-  const as = (login: Login) => ({ url: influxdb.url, ...login });
+  const as = (login: Login) => ({ url: influxdb.url, ...login, seconds: 10 });
   await write(as(credentials.writer), influxdb.database, `gate value=${now}`).catch((error) => {
     throw new RunFailure(`k6's user cannot write to InfluxDB: ${error.message}`);
   });

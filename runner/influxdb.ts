@@ -18,6 +18,8 @@ export interface Connection {
   url: string;
   username?: string;
   password?: string;
+  /** How long an answer may take, by default 60 seconds: a query over many points takes its time. */
+  seconds?: number;
 }
 
 /** One series of an answer: rows of values in the order of `columns`. */
@@ -42,7 +44,7 @@ export const identifier = (name: string) => `"${escaped(name, '"')}"`;
 export const literal = (text: string) => `'${escaped(text, "'")}'`;
 
 async function send(
-  { url, username, password }: Connection,
+  { url, username, password, seconds = 60 }: Connection,
   path: string,
   body: string | URLSearchParams,
 ) {
@@ -57,7 +59,7 @@ async function send(
       method: "POST",
       headers,
       body,
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(seconds * 1000),
     });
   } catch (error) {
     const { message, cause } = error as { message: string; cause?: { message?: string } };

@@ -30,26 +30,35 @@ function localExecutor(request: RunRequest, credentials: Credentials, binary: st
   return {
     version: () => versionOf([binary]),
     async run(id, dir, signal) {
-      const secrets = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
-      try {
-        const config = path.join(secrets, "config.json");
-        fs.writeFileSync(config, k6Config(request, credentials, request.influxdb.url), {
-          mode: 0o600,
-        });
-        const args = k6Arguments(request, id, {
-          config,
-          out: dir,
-          script: path.resolve(request.script),
-          baseUrl: request.target.url,
-        });
-        const env = { ...process.env, ...k6Environment(dir) };
-        const k6 = spawn(binary, args, { env, stdio: ["ignore", "pipe", "pipe"] });
-        return await ended(k6, path.join(dir, "k6.log"), signal, () => k6.kill("SIGINT"));
-      } finally {
-        fs.rmSync(secrets, { recursive: true });
-      }
+      const args = k6Arguments(request, id, {
+        config: "/dev/stdin",
+        out: dir,
+        script: path.resolve(request.script),
+        baseUrl: request.target.url,
+      });
+      const env = { ...process.env, ...k6Environment(dir) };
+      const config = unnamedFile(k6Config(request, credentials, request.influxdb.url));
+      const k6 = spawn(binary, args, { env, stdio: [config, "pipe", "pipe"] });
+      fs.closeSync(config);
+      return await ended(k6, path.join(dir, "k6.log"), signal, () => k6.kill("SIGINT"));
     },
   };
+}
+
+/**
+ * Opens a file with this text that has no name any more, so that whatever ends this process leaves
+ * no password behind. A pipe would not do: k6 opens `/dev/stdin`, which Node's pipes, being sockets,
+ * do not allow.
+ */
+function unnamedFile(text: string): number {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
+  const file = path.join(folder, "config.json");
+  try {
+    fs.writeFileSync(file, text, { mode: 0o600 });
+    return fs.openSync(file, "r");
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
 }
 
 /** What a virtual user may take, after what k6's documentation says of simple scripts (1 to 5 MB). */
@@ -77,7 +86,8 @@ function dockerExecutor(
         baseUrl: place.baseUrl,
       });
       const env = Object.entries(k6Environment(out)).map(([name, value]) => `${name}=${value}`);
-      await exec("docker", [
+      await removeLeftContainers(request.stack);
+      await docker(
         "create",
         ...["--name", container, "--label", `coupon-load-test.stack=${request.stack}`],
         ...["--network", place.network, "--cap-drop", "ALL"],
@@ -89,7 +99,7 @@ function dockerExecutor(
         ...env.flatMap((each) => ["--env", each]),
         image,
         ...args,
-      ]);
+      );
       try {
         await copyIn(
           `${container}:${folder}`,
@@ -105,11 +115,37 @@ function dockerExecutor(
         await copyOut(container, out, dir);
         return code;
       } finally {
-        await exec("docker", ["rm", "--force", "--volumes", container]);
+        // Where Docker went away, the next run or `make destroy` removes it.
+        await docker("rm", "--force", "--volumes", container).catch(() => undefined);
       }
     },
   };
 }
+
+/**
+ * Removes the containers of k6 that killed runs of a stack have left, each with its copy of the
+ * writer's password; says whether there were any.
+ */
+export async function removeLeftContainers(stack: string): Promise<boolean> {
+  const label = `label=coupon-load-test.stack=${stack}`;
+  const left = await docker("ps", "--all", "--quiet", "--filter", label);
+  const ids = left.split("\n").filter((id) => id !== "");
+  if (ids.length > 0) await docker("rm", "--force", "--volumes", ...ids);
+  return ids.length > 0;
+}
+
+/** What a command of Docker prints. @throws RunFailure with the reason, in one line */
+async function docker(...args: string[]): Promise<string> {
+  try {
+    return (await exec("docker", args)).stdout;
+  } catch (error) {
+    const { stderr, message } = error as { stderr?: string; message: string };
+    throw dockerFailure(args[0], stderr || message);
+  }
+}
+
+const dockerFailure = (command: string, complaint: string) =>
+  new RunFailure(`docker ${command} failed: ${complaint.trim().split("\n").pop()}`);
 
 async function versionOf([command, ...args]: string[]): Promise<string> {
   try {
@@ -208,15 +244,15 @@ async function placeInDocker(request: RunRequest, image: string, network: string
   if (target.networkUrl && influxdb.networkUrl && request.script === ownScript) {
     return { network, baseUrl: target.networkUrl, influxdbUrl: influxdb.networkUrl };
   }
-  const { stdout } = await exec("docker", ["info", "--format", "{{.OperatingSystem}}"]);
-  const native = process.platform === "linux" && !stdout.includes("Docker Desktop");
+  const system = await docker("info", "--format", "{{.OperatingSystem}}");
+  const native = process.platform === "linux" && !system.includes("Docker Desktop");
   if (native) return { network: "host", baseUrl: target.url, influxdbUrl: influxdb.url };
 
-  const host = await exec("docker", [
+  const hosts = await docker(
     ...["run", "--rm", "--add-host", "host.docker.internal:host-gateway"],
     ...["--entrypoint", "cat", image, "/etc/hosts"],
-  ]);
-  const gateway = /^(\S+)\s+host\.docker\.internal/m.exec(host.stdout)?.[1];
+  );
+  const gateway = /^(\S+)\s+host\.docker\.internal/m.exec(hosts)?.[1];
   if (!gateway) throw new RunFailure("Docker does not name its host (host.docker.internal)");
   return {
     network,
@@ -262,6 +298,6 @@ function succeeded(child: ChildProcess): Promise<void> {
   child.stderr?.on("data", (data) => (complaint += data));
   return new Promise((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", (code) => (code ? reject(new Error(complaint.trim())) : resolve()));
+    child.once("close", (code) => (code ? reject(dockerFailure("cp", complaint)) : resolve()));
   });
 }

@@ -167,5 +167,5 @@ export async function recordInLedger(
 ): Promise<void> {
   const { url, database } = request.influxdb;
   const point = ledgerPoint(request, entry, (await commit()) ?? "");
-  await write({ url, ...writer }, database, point, history);
+  await write({ url, ...writer, seconds: 10 }, database, point, history);
 }

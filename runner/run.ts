@@ -1,9 +1,9 @@
 /** One load test from gate to record: gate, k6, proof of the points, verdict, `runs/<id>/`. */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { rules } from "../k6/profile";
+import { durationSeconds, ownScript, rules } from "../k6/profile";
 import { heartbeat } from "../dashboards/queries";
-import { gate } from "./gate";
+import { gate, waitForAnswer } from "./gate";
 import { write } from "./influxdb";
 import { executorFor } from "./k6";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
@@ -31,7 +31,7 @@ import {
 /** Where runs are kept, in the project's folder. */
 export const runsFolder = "runs";
 
-/** The newest run of a stack, passed or failed. */
+/** The newest run of a stack, passed or failed; one whose process was killed has failed. */
 export function latestRun(stack: string): Summary | undefined {
   if (!fs.existsSync(runsFolder)) return undefined;
   const newest = fs
@@ -39,8 +39,18 @@ export function latestRun(stack: string): Summary | undefined {
     .filter((name) => stackOf(name) === stack)
     .sort()
     .at(-1);
-  return newest && readJson(path.join(runsFolder, newest, "summary.json"));
+  if (!newest) return undefined;
+  const reason = "the run was killed before it had a verdict";
+  return (
+    readJson(path.join(runsFolder, newest, "summary.json")) ?? {
+      ...{ id: newest, ...noVerdict(), reason },
+    }
+  );
 }
+
+const noVerdict = () => ({
+  ...{ verdict: "failed" as const, thresholds: [], regressions: [], warnings: [] },
+});
 
 /** k6's exit codes with a meaning of their own (k6's errext/exitcodes). */
 const thresholdsFailed = 99;
@@ -62,9 +72,7 @@ export async function runLoadTest(
   const dir = path.join(runsFolder, id);
   fs.mkdirSync(dir, { recursive: true });
 
-  const summary: Summary = {
-    ...{ id, verdict: "failed", thresholds: [], regressions: [], warnings: [] },
-  };
+  const summary: Summary = { id, ...noVerdict() };
   /** What the ledger will have; the start is that of the first request once it is known. */
   const entry: Pick<NewEntry, "startedAt" | "endedAt" | "figures" | "baseline"> = {
     startedAt: started,
@@ -79,16 +87,30 @@ export async function runLoadTest(
     say(`run ${id}: gate open, k6 ${k6Version} starts (${request.script})`);
 
     const stopProgress = reportProgress(source, credentials, id, say);
-    const exitCode = await executor.run(id, dir, signal).finally(stopProgress);
+    const deadline = deadlineOf(request, dir);
+    const stop = AbortSignal.any([signal, deadline.signal]);
+    const exitCode = await executor.run(id, dir, stop).finally(() => {
+      stopProgress();
+      deadline.cancel();
+    });
     if (signal.aborted) throw new RunFailure("the run was interrupted");
+    if (deadline.signal.aborted) {
+      const cause = await waitForAnswer(`${request.influxdb.url}/ping`, 5, signal).then(
+        () => `see ${dir}/k6.log`,
+        ({ message }) => `InfluxDB hangs: ${message}`,
+      );
+      throw new RunFailure(`k6 was stopped: ${deadline.signal.reason}; ${cause}`);
+    }
 
     const count = k6Count(dir);
     if (!count || (exitCode !== 0 && exitCode !== thresholdsFailed)) {
       throw new RunFailure(`k6 ended with exit code ${exitCode}: ${lastError(dir)}`);
     }
     if (count.requests === 0) throw new RunFailure(`k6 made no request: ${lastError(dir)}`);
-    const allowed = writesFailed(dir) ? 0 : coincidences(count);
-    const { startedAt, endedAt, ...figures } = await verify(source, id, count, allowed);
+    const refusal = lastRefusal(dir);
+    const allowed = refusal ? 0 : coincidences(count);
+    const proof = await verify(source, id, count, allowed, refusal);
+    const { startedAt, endedAt, ...figures } = proof;
     Object.assign(entry, { startedAt, endedAt, figures });
     const { checksRate: _, ...shown } = rounded(figures);
     Object.assign(summary, shown, {
@@ -101,6 +123,12 @@ export async function runLoadTest(
       summary.warnings.push(
         `InfluxDB took every write, but holds ${figures.requests} of ${count.requests} requests: ` +
           `of two that end in the same nanosecond, as some do at this rate, it keeps one`,
+      );
+    }
+    const cutOff = [...log(dir).matchAll(/ (\d+) interrupted iterations/g)].at(-1)?.[1] ?? "0";
+    if (cutOff !== "0") {
+      summary.warnings.push(
+        `k6 cut off ${cutOff} iterations that had not ended: their last requests are in no figure`,
       );
     }
     const tooManySeries = await seriesWarning(source, id, request.maxSeries);
@@ -167,23 +195,67 @@ function reportProgress(
   say: (line: string) => void,
 ) {
   const { url, database } = source.influxdb;
+  // An InfluxDB that hangs must not keep the run from ending.
+  const patience = { seconds: 10 };
+  const soon = { ...source, reader: { ...source.reader, ...patience } };
   const started = Date.now();
   let before = 0;
+  let over = false;
   const timer = setInterval(async () => {
     const seconds = Math.round((Date.now() - started) / 1000);
-    const now = await progress(source, id).catch(() => undefined);
+    const now = await progress(soon, id).catch(() => undefined);
+    // The verdict is said last.
+    if (over) return;
     const stored = now?.requests ?? before;
-    const beat = write({ url, ...writer }, database, `${heartbeat} stored=${stored - before}`);
+    const beat = write(
+      { url, ...writer, ...patience },
+      database,
+      `${heartbeat} stored=${stored - before}`,
+    );
     before = stored;
     // What cannot be written now cannot be alerted of either; the verdict will tell.
     await beat.catch(() => undefined);
+    if (over) return;
     if (!now) return say(`${seconds} s: no request stored yet`);
     say(
       `${seconds} s: ${now.requests} requests, p95 ${now.p95Ms.toFixed(1)} ms, ` +
         `${(now.failedRate * 100).toFixed(1)} % failed`,
     );
   }, 5000);
-  return () => clearInterval(timer);
+  return () => {
+    over = true;
+    clearInterval(timer);
+  };
+}
+
+/**
+ * How long k6's test may take, and how long k6 itself, in seconds.
+ *
+ * @param log what k6 has logged so far
+ */
+export function timeFor({ script, profile }: RunRequest, log: string) {
+  // k6 gives iterations 30 s to end. A script's own options may say otherwise; k6 tells what it plans.
+  const announced = /([\dhms.]+) max duration \(incl\. graceful stop\)/.exec(log)?.[1] ?? "";
+  const own = (durationSeconds(profile.duration) ?? 0) + 30;
+  const test = Math.max(own, durationSeconds(announced) ?? 0);
+  // To start and to write its last points; for other scripts also to set up and to tear down.
+  return { test, k6: test + (script === ownScript ? 60 : 180) };
+}
+
+/** Fires when k6 should have ended: it waits without end for an InfluxDB that hangs. */
+function deadlineOf(request: RunRequest, dir: string) {
+  const started = Date.now();
+  const late = new AbortController();
+  let timer: NodeJS.Timeout;
+  const check = () => {
+    const { test, k6 } = timeFor(request, log(dir));
+    const left = started + k6 * 1000 - Date.now();
+    // A timer takes no more than 24 days.
+    if (left > 0) timer = setTimeout(check, Math.min(left, 1e9));
+    else late.abort(`its test takes ${test} s at most, but it had not ended after ${k6} s`);
+  };
+  check();
+  return { signal: late.signal, cancel: () => clearTimeout(timer) };
 }
 
 /** What k6 logged. */
@@ -192,15 +264,25 @@ function log(dir: string): string {
   return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
 }
 
-/** Whether InfluxDB refused any of k6's writes. */
-export const writesFailed = (dir: string) =>
-  log(dir).includes(`level=error msg="Couldn't write stats`);
+/** Text as Go quotes it in a log: of its escapes, those that JSON has, too; others, such as \x1b, stay. */
+const unquoted = (text: string) =>
+  text.replace(/\\(u[\da-fA-F]{4}|[bfnrt"\\])/g, (escape) => JSON.parse(`"${escape}"`) as string);
+
+/** Why the last of k6's writes that failed did; `undefined` when InfluxDB took them all. */
+export function lastRefusal(dir: string): string | undefined {
+  // A reason of one word is not quoted; a k6 that was killed leaves one without an end.
+  const refused =
+    /level=error msg="Couldn't write stats(?:" error=(?:"((?:[^"\\\n]|\\.){0,10000})|(\S{1,10000})))?/g;
+  const last = [...log(dir).matchAll(refused)].at(-1);
+  const why = last && oneLine(unquoted(last[1] ?? last[2] ?? ""));
+  return why === undefined
+    ? undefined
+    : why.replace(/^Post "[^"]*": /, "").replace(/^\{"error":"(.*)"\}$/, "$1") ||
+        `see ${dir}/k6.log`;
+}
 
 /** The last error k6 logged that says why it failed: its first line, or all if that announces more. */
 export function lastError(dir: string): string {
-  // Of Go's escapes, those that JSON has, too; the others, such as \x1b, stay as they are.
-  const unquoted = (text: string) =>
-    text.replace(/\\(u[\da-fA-F]{4}|[bfnrt"\\])/g, (escape) => JSON.parse(`"${escape}"`) as string);
   // A k6 that was killed leaves a message without an end.
   const errors = [...log(dir).matchAll(/level=error msg="((?:[^"\\\n]|\\.){0,10000})/g)]
     .map(([, message]) =>

@@ -69,7 +69,8 @@ export function breachedInK6(dir: string): string[] {
 /** The store, and the user that reads it. */
 export interface Source {
   influxdb: RunRequest["influxdb"];
-  reader: Login;
+  /** `seconds`: how long an answer may take, see `Connection`. */
+  reader: Login & { seconds?: number };
 }
 
 /** Runs queries as the reader and gives the first value of each, with its time. */
@@ -114,6 +115,7 @@ export function coincidences({ requests, durationMs }: K6Count): number {
  * Compares the requests stored with those made, and computes the figures from the stored points.
  *
  * @param allowed how many requests may be missing
+ * @param refusal why a write of k6 failed, if one did
  * @throws RunFailure naming how many points are missing
  */
 export async function verify(
@@ -121,6 +123,7 @@ export async function verify(
   id: string,
   { requests: made, durationMs }: K6Count,
   allowed = 0,
+  refusal?: string,
 ): Promise<Figures & { startedAt: Date; endedAt: Date }> {
   let stored = await storedRequests(source, id).catch((error) => {
     throw new RunFailure(
@@ -136,7 +139,8 @@ export async function verify(
     throw new RunFailure(
       difference > 0
         ? `points are missing from InfluxDB: k6 made ${made} requests, ${stored} are stored, ` +
-            `${difference} are missing`
+            `${difference} are missing` +
+            (refusal ? `; a write failed: ${refusal}` : "")
         : `InfluxDB holds ${stored} requests of this run, but k6 made only ${made}`,
     );
   }

@@ -24,12 +24,15 @@ export interface EngineEvent {
   diagnosticEvent?: { severity: string; message: string };
 }
 
-/** Reads events, one a line; other lines are passed over. Secrets are `[secret]` in them. */
+/** Reads events, one a line; a Pulumi that was killed leaves a torn one. Secrets are `[secret]` in them. */
 export const eventsOf = (lines: string): EngineEvent[] =>
-  lines
-    .split("\n")
-    .filter((line) => line.startsWith("{"))
-    .map((line) => JSON.parse(line));
+  lines.split("\n").flatMap((line) => {
+    try {
+      return line.startsWith("{") ? [JSON.parse(line)] : [];
+    } catch {
+      return [];
+    }
+  });
 
 /** What Pulumi's engine complained of, in its order, each in one line. */
 export function errorsIn(events: EngineEvent[]): string[] {

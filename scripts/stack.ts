@@ -14,6 +14,7 @@ import * as path from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
 import { ConfigError, containerName, parseConfig, project, type StackConfig } from "../config";
+import { removeLeftContainers } from "../runner/k6";
 import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
@@ -127,8 +128,11 @@ const commands: Record<string, () => Promise<void>> = {
             `to remove it, too, first run make up STACK=${stack} keepData=false`,
         );
       }
-      const settled = ["--yes", "--skip-preview", "--config-file", stackFile];
-      if ((await pulumi("destroy", ...settled)) !== 0) {
+      const destroy = ["destroy", "--yes", "--skip-preview", "--config-file", stackFile];
+      const exitCode = await pulumi(...destroy);
+      // The k6 of a killed run holds the network.
+      const again = (await removeLeftContainers(stack)) && exitCode !== 0;
+      if ((again ? await pulumi(...destroy) : exitCode) !== 0) {
         throw new Failure("not everything is gone; the first error above says why, try again");
       }
       await ask("stack", "rm", "--yes", "--preserve-config");
@@ -166,7 +170,10 @@ const commands: Record<string, () => Promise<void>> = {
       influxdb: { url: String(output("influxdb-database", "url")), database: "k6" },
       reader: { username: "grafana", password: password("influxdb-grafana-password") },
     };
-    const rows = comparison(await runOf(source, a), await runOf(source, b));
+    const found = await Promise.all([runOf(source, a), runOf(source, b)]).catch(({ message }) => {
+      throw new Failure(message);
+    });
+    const rows = comparison(...found);
     const file = path.join(runsFolder, `compare-${a}-${b}.md`);
     fs.mkdirSync(runsFolder, { recursive: true });
     fs.writeFileSync(file, `### Load tests compared\n\n${markdownTable(rows)}\n`);
@@ -383,7 +390,8 @@ const only = (urns: string[]) => [
 /** What the last Pulumi that was run complained of first. */
 let firstError: string | undefined;
 
-const eventLog = path.join(stateFolder, `events.${stack}`);
+/** Of this process: another one may work on the stack, or try to. */
+const eventLog = path.join(stateFolder, `events.${stack}.${process.pid}`);
 /** Has Pulumi's engine write its events, for `loggedEvents`. */
 const withEvents = ["--event-log", eventLog];
 
@@ -394,13 +402,25 @@ function loggedEvents(): EngineEvent[] {
   return events;
 }
 
-/** Runs Pulumi for the person at the terminal; gives its exit code. */
+/**
+ * Runs Pulumi for the person at the terminal; gives its exit code.
+ *
+ * @throws Failure when another one works on the stack
+ */
 async function pulumi(...args: string[]): Promise<number> {
   const child = spawn(pulumiCommand, [...args, "--stack", stack, ...withEvents], {
-    stdio: "inherit",
+    stdio: ["inherit", "inherit", "pipe"],
+  });
+  let complaint = "";
+  child.stderr.setEncoding("utf8").on("data", (text) => {
+    process.stderr.write(text);
+    complaint += text;
   });
   const code = await ended(child);
   loggedEvents();
+  if (/currently locked by|update is currently in progress/.test(complaint)) {
+    throw new Failure(`another make or pulumi works on stack ${stack}: wait until it has ended`);
+  }
   return code;
 }
 
@@ -455,7 +475,9 @@ function conclude(exitCode: number, previousRun?: string) {
   }
   if (newest) console.log(`login      make password${ofThisStack}`);
   if (exitCode !== 0) {
-    throw ran && newest.reason ? new Failure(newest.reason) : endedBadly(exitCode);
+    if (ran && newest.reason) throw new Failure(newest.reason);
+    if (interrupted) throw new Failure("interrupted; what was made stays, make up goes on from it");
+    throw endedBadly(exitCode);
   }
   console.log(
     ran
@@ -470,7 +492,8 @@ async function main() {
 }
 
 // ^C goes to Pulumi as well, which then stops in order; wait for it.
-process.on("SIGINT", () => undefined);
+let interrupted = false;
+process.on("SIGINT", () => (interrupted = true));
 main().catch((error) => {
   const known = [Failure, ConfigError, RunFailure].some((kind) => error instanceof kind);
   console.error(known ? `make ${command}: ${error.message}` : error);

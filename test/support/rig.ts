@@ -54,6 +54,8 @@ export interface Running {
   /** The command that Pulumi would have started. */
   process: ChildProcess;
   /** Resolves when the command and all it started are gone. */
+  closed: Promise<number>;
+  /** The same, with its record; rejects when it left none. */
   ended: Promise<Ended>;
   /** Waits until that many of its requests are stored. */
   stored(requests: number): Promise<void>;
@@ -75,6 +77,8 @@ export async function findParts(): Promise<{ parts: Parts } | { missing: string 
 /** InfluxDB and what is started beside it, until `stop`. */
 export class Rig {
   readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), "rig-"));
+  /** Where InfluxDB has its data. */
+  private readonly data: string;
   readonly admin: Admin;
   private readonly servers: processes.Server[] = [];
   private readonly tests: Running[] = [];
@@ -85,7 +89,9 @@ export class Rig {
   private constructor(
     readonly parts: Parts,
     private readonly port: number,
+    data?: string,
   ) {
+    this.data = data ?? this.folder;
     this.admin = {
       url: `http://127.0.0.1:${port}`,
       adminUsername: "admin",
@@ -93,8 +99,9 @@ export class Rig {
     };
   }
 
-  static async start(parts: Parts): Promise<Rig> {
-    const rig = new Rig(parts, await freePort());
+  /** @param data another folder for InfluxDB's data than one of the rig's own */
+  static async start(parts: Parts, data?: string): Promise<Rig> {
+    const rig = new Rig(parts, await freePort(), data);
     await rig.startInfluxDb();
     return rig;
   }
@@ -102,11 +109,16 @@ export class Rig {
   /** Starts InfluxDB, again on the same port with the data that it left. */
   async startInfluxDb() {
     const { influxd } = this.parts;
-    this.influxdb = this.keep(await processes.startInfluxDb(influxd, this.folder, this.port));
+    this.influxdb = this.keep(await processes.startInfluxDb(influxd, this.data, this.port));
   }
 
   async stopInfluxDb() {
     await this.influxdb?.stop();
+  }
+
+  /** Has InfluxDB hang, or go on: what it is sent is taken by the system, and not answered. */
+  freezeInfluxDb(frozen = true) {
+    this.influxdb?.process.kill(frozen ? "SIGSTOP" : "SIGCONT");
   }
 
   async store(): Promise<Store> {
@@ -168,8 +180,8 @@ export class Rig {
     };
   }
 
-  /** Starts a load test as Pulumi does. */
-  start(request: RunRequest, { credentials }: Store): Running {
+  /** Starts a load test as Pulumi does. @param env more than this process has */
+  start(request: RunRequest, { credentials }: Store, env: NodeJS.ProcessEnv = {}): Running {
     const folder = path.join(this.folder, `project-${this.count++}`);
     fs.mkdirSync(folder);
     for (const name of ["node_modules", "runner", "k6"]) {
@@ -177,7 +189,7 @@ export class Rig {
     }
     const child = spawn("node", ["--import", "tsx", "runner/main.ts"], {
       cwd: folder,
-      env: { ...process.env, LOAD_TEST: JSON.stringify(request) },
+      env: { ...process.env, ...env, LOAD_TEST: JSON.stringify(request) },
     });
     children.add(child);
     child.stdin.end(JSON.stringify(credentials));
@@ -188,10 +200,11 @@ export class Rig {
 
     const k6 = () => pidsOf(`testid=${request.stack}-`);
     // The worker holds these streams, too, so they close when it is gone.
-    const ended = new Promise<number>((resolve, reject) => {
+    const closed = new Promise<number>((resolve, reject) => {
       child.once("error", reject);
       child.once("close", (code) => resolve(code ?? 137));
-    }).then((code): Ended => {
+    });
+    const ended = closed.then((code): Ended => {
       children.delete(child);
       const lines = stderr.trim().split("\n");
       const runs = path.join(folder, "runs");
@@ -210,7 +223,7 @@ export class Rig {
         }
       }
     };
-    const running = { request, folder, process: child, ended, stored, k6 };
+    const running = { request, folder, process: child, closed, ended, stored, k6 };
     this.tests.push(running);
     return running;
   }

@@ -1,11 +1,13 @@
 /** A copy of this repository with a stack of its own, for the real make, Pulumi and Docker. */
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { type ChildProcessByStdio, execFileSync, spawn, spawnSync } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import type { Readable } from "node:stream";
 import { parse } from "yaml";
-import { freePort } from "../../runner/ports";
+import { portFor } from "../../runner/ports";
+import type { DockerDaemon } from "./docker-daemon";
 import { testImages, type ImageKey, type Images } from "./images";
 
 /** This repository. */
@@ -37,17 +39,35 @@ export interface Ended {
   lastLine: string;
 }
 
+/** A command that runs. */
+export interface Running {
+  /** Resolves when it and all that writes where it does is gone. */
+  ended: Promise<Ended>;
+  /** What ^C in a terminal does. */
+  interrupt(): void;
+}
+
+/** Where a command runs, and what its environment has more. */
+interface Place {
+  cwd?: string;
+  env?: NodeJS.ProcessEnv;
+}
+
 /** Runs a command to its end, whichever that is. */
-export async function run(
-  command: string,
-  args: string[],
-  { cwd, env }: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
-): Promise<Ended> {
+export const run = (command: string, args: string[], place: Place = {}): Promise<Ended> =>
+  start(command, args, place).ended;
+
+function start(command: string, args: string[], { cwd, env }: Place, ownGroup = false): Running {
   const child = spawn(command, args, {
     cwd,
     env: { ...environment, ...env },
     stdio: ["ignore", "pipe", "pipe"],
+    detached: ownGroup,
   });
+  return { ended: ended(child), interrupt: () => void process.kill(-child.pid!, "SIGINT") };
+}
+
+async function ended(child: ChildProcessByStdio<null, Readable, Readable>): Promise<Ended> {
   let stdout = "";
   let stderr = "";
   let output = "";
@@ -81,13 +101,11 @@ export async function stackImages(): Promise<{ images: Images } | { missing: str
   return testImages(Object.fromEntries(keys.map((key) => [key, config[key].default])) as Images);
 }
 
-/** Ports for a stack, by configuration key. */
+/** Ports for a stack, by configuration key; none that a connection of another program may take. */
 export async function freePorts() {
-  const [influxdbPort, grafanaPort, couponApiPort] = await Promise.all([
-    freePort(),
-    freePort(),
-    freePort(),
-  ]);
+  const taken: number[] = [];
+  for (let count = 0; count < 3; count++) taken.push(await portFor(crypto.randomUUID(), taken));
+  const [influxdbPort, grafanaPort, couponApiPort] = taken;
   return { influxdbPort, grafanaPort, couponApiPort };
 }
 
@@ -110,16 +128,20 @@ export class Clone {
   private readonly parent = fs.mkdtempSync(path.join(os.tmpdir(), `${this.stack}-`));
   private readonly folder = path.join(this.parent, "clone");
   private readonly env: NodeJS.ProcessEnv;
+  /** What all of its `make` have printed, but for `make password`. */
+  private said = "";
 
   /**
    * @param settings given to every `make`
    * @param config what the stack's file holds
    * @param emptyHome whether `HOME` is an empty folder and the packages are not there yet
+   * @param daemon whose Docker it is brought up in, if not this machine's own
    */
   constructor(
     private settings: Settings,
     config: Settings,
     emptyHome = false,
+    private readonly daemon?: DockerDaemon,
   ) {
     const listed = ["ls-files", "-z", "-co", "--exclude-standard"];
     const files = execFileSync("git", listed, { cwd: root, encoding: "utf8" });
@@ -159,6 +181,7 @@ export class Clone {
       if (fs.existsSync(plugins)) fs.symlinkSync(plugins, path.join(pulumiHome, "plugins"));
       this.env = { PULUMI_HOME: pulumiHome };
     }
+    Object.assign(this.env, daemon?.env);
   }
 
   /** What commands that are run in it get as their environment. */
@@ -216,17 +239,39 @@ export class Clone {
 
   /** `make <command> STACK=<stack> key=value ...` */
   make(command: string, settings: Settings = {}): Promise<Ended> {
+    return this.start(command, settings).ended;
+  }
+
+  /** The same, to be interrupted. */
+  start(make: string, settings: Settings = {}): Running {
     const all = { STACK: this.stack, ...this.settings, ...settings };
-    return run("make", [command, ...asPairs(all, "=")], {
-      cwd: this.folder,
-      env: this.environment,
+    const [command, ...args] = [...this.within, "make", make, ...asPairs(all, "=")];
+    const running = start(command, args, { cwd: this.folder, env: this.env }, true);
+    const ended = running.ended.then((end) => {
+      if (make !== "password") this.said += end.output;
+      return end;
     });
+    return { ...running, ended };
+  }
+
+  /** What commands that look into its containers by their ports are put behind. */
+  private get within() {
+    return this.daemon?.within ?? [];
+  }
+
+  /** What a command prints that is run where its containers are reached; it must succeed. */
+  async printed(...command: string[]): Promise<string> {
+    const [first, ...args] = [...this.within, ...command];
+    const { code, stdout, output } = await run(first, args, { env: this.env });
+    if (code !== 0) throw new Error(`${command.join(" ")} failed: ${output}`);
+    return stdout.trim();
   }
 
   /** A command of make's that takes no settings of the stack. */
-  makeOnly(command: string, ...args: string[]): Promise<Ended> {
-    const all = [command, `STACK=${this.stack}`, ...args];
-    return run("make", all, { cwd: this.folder, env: this.environment });
+  makeOnly(make: string, ...more: string[]): Promise<Ended> {
+    const all = ["make", make, `STACK=${this.stack}`, ...more];
+    const [command, ...args] = [...this.within, ...all];
+    return run(command, args, { cwd: this.folder, env: this.env });
   }
 
   /** `pulumi` on the stack that `make` made, with the settings of the last `make`. */
@@ -269,6 +314,41 @@ export class Clone {
     return JSON.parse(stdout).deployment.resources;
   }
 
+  /** The generated passwords by the name of their resource, and the state's passphrase. */
+  async secrets(): Promise<Record<string, string>> {
+    const secrets: Record<string, string> = { passphrase: this.read(".state/passphrase") };
+    for (const { urn, type, outputs } of await this.resources()) {
+      if (type !== "random:index/randomPassword:RandomPassword") continue;
+      const { plaintext } = outputs?.result as { plaintext: string };
+      secrets[urn.split("::").at(-1)!] = JSON.parse(plaintext);
+    }
+    return secrets;
+  }
+
+  /** Where none of a stack's secrets may be, by what it is called. */
+  async openTexts(): Promise<Record<string, string>> {
+    return {
+      ...(await this.openWhileItRuns()),
+      "what make prints": this.said,
+      "what runs leave": this.readAll("runs"),
+      "the state": this.readAll(".state/.pulumi"),
+      "the exported state": (await this.pulumi("stack", "export")).stdout,
+      "the outputs": (await this.pulumi("stack", "output", "--json")).stdout,
+    };
+  }
+
+  /** The same, of what is there while containers and processes run. */
+  async openWhileItRuns(): Promise<Record<string, string>> {
+    const containers = await this.inspect();
+    const logs = containers.map(({ Name }) => run("docker", ["logs", Name], { env: this.env }));
+    return {
+      "the containers' settings": JSON.stringify(containers),
+      "the containers' logs": (await Promise.all(logs)).map(({ output }) => output).join("\n"),
+      // Arguments and environments of all processes.
+      "the processes": await printed("ps", "axeww"),
+    };
+  }
+
   /** What git sees as changed. */
   async changes(): Promise<string> {
     return (await run("git", ["status", "--porcelain"], { cwd: this.folder })).stdout;
@@ -282,7 +362,7 @@ export class Clone {
       ["volume", "{{.Name}}"],
       ["network", "{{.Name}}"],
     ]) {
-      const names = await printed("docker", kind, "ls", ...options, "--format", column);
+      const names = await this.printed("docker", kind, "ls", ...options, "--format", column);
       const own = names.split("\n").filter((name) => name.includes(this.stack));
       found.push(...own.map((name) => `${kind} ${name}`));
     }
@@ -293,7 +373,9 @@ export class Clone {
   async inspect(): Promise<Container[]> {
     const names = (await this.inDocker()).flatMap((each) => each.split("container ")[1] ?? []);
     // One may go in the meantime; the others are shown all the same.
-    return JSON.parse((await run("docker", ["inspect", ...names])).stdout || "[]");
+    return JSON.parse(
+      (await run("docker", ["inspect", ...names], { env: this.env })).stdout || "[]",
+    );
   }
 
   /** Ends what still runs, at once. */
@@ -308,7 +390,9 @@ export class Clone {
   /** Ends what still runs and removes what is left, on this machine and in Docker. */
   remove() {
     this.kill();
-    const docker = (...args: string[]) => spawnSync("docker", args, { encoding: "utf8" }).stdout;
+    const env = this.environment;
+    const docker = (...args: string[]) =>
+      spawnSync("docker", args, { encoding: "utf8", env }).stdout;
     for (const [kind, ...every] of [["container", "--all"], ["volume"], ["network"]]) {
       const found = docker(kind, "ls", "--quiet", ...every, "--filter", `name=${this.stack}`);
       const options = kind === "container" ? ["--force", "--volumes"] : [];
@@ -324,10 +408,19 @@ export class Clone {
 export interface Container {
   Id: string;
   Name: string;
-  State: { Running: boolean };
+  State: { Running: boolean; Pid: number; ExitCode: number; StartedAt: string };
+  HostConfig: { Memory: number; NanoCpus: number; CpuQuota: number };
   Mounts: { Name?: string }[];
   NetworkSettings: { Ports: Record<string, { HostIp: string }[] | null> };
 }
+
+/** Which secrets are in which texts, such as `passphrase in the processes`. */
+export const revealed = (secrets: Record<string, string>, texts: Record<string, string>) =>
+  Object.entries(secrets).flatMap(([name, secret]) =>
+    Object.keys(texts)
+      .filter((where) => texts[where].includes(secret))
+      .map((where) => `${name} in ${where}`),
+  );
 
 const asPairs = (settings: Settings, between: string) =>
   Object.entries(settings).map((pair) => pair.join(between));

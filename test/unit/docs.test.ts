@@ -11,7 +11,13 @@ const root = path.resolve(__dirname, "../..");
 const read = (file: string) => fs.readFileSync(path.join(root, file), "utf8");
 
 const readmes = ["README.md", "README.ko.md"];
-const documents = [...readmes, "docs/architecture.md", "docs/decisions.md", "docs/operations.md"];
+const documents = [
+  ...readmes,
+  "docs/architecture.md",
+  "docs/decisions.md",
+  "docs/operations.md",
+  "docs/reliability.md",
+];
 
 /** The rows of each of a document's tables, with the table's header first. */
 function tables(file: string): string[][][] {

@@ -23,7 +23,7 @@ import { identifier, literal, query, write } from "../../runner/influxdb";
 import { executorFor } from "../../runner/k6";
 import { identity } from "../../runner/ledger";
 import { breach, columns, headline, markdown, rounded, table } from "../../runner/report";
-import { latestRun, runLoadTest } from "../../runner/run";
+import { latestRun, runLoadTest, timeFor } from "../../runner/run";
 import { scriptFiles, scriptHash } from "../../runner/script";
 import {
   type Credentials,
@@ -616,6 +616,9 @@ describe("the proof", () => {
       ),
     );
     expect(slept).toEqual(Array(10).fill(500));
+    await expect(verify(source(influxdb), id, count, 0, "no space left")).rejects.toThrow(
+      "990 are stored, 10 are missing; a write failed: no space left",
+    );
   });
 
   test("fails when nothing is stored", async () => {
@@ -889,6 +892,8 @@ interface Does {
   system?: string;
   /** A container's hosts file. */
   hosts?: string;
+  /** The containers that `docker ps` finds. */
+  left?: string;
 }
 
 /** Puts a program into `bin`, a shell script that finds its orders beside it. */
@@ -897,6 +902,7 @@ function program(name: string, script: string, does: Does): string {
   fs.mkdirSync("bin", { recursive: true });
   const orders: Record<string, string | undefined> = {
     ...{ exit: `${does.exit ?? 0}`, log: does.log, system: does.system, hosts: does.hosts },
+    left: does.left,
     ...{ wait: does.wait ? "" : undefined },
     summary:
       typeof does.summary === "object" ? JSON.stringify({ metrics: does.summary }) : does.summary,
@@ -931,8 +937,8 @@ const fakeK6 = (does: Does) =>
       esac
       shift
     done
+    [ -z "$TMPDIR" ] || ls -l "$TMPDIR" > "$here/left"
     cp "$config" "$here/config.json"
-    ls -ld "$config" "\${config%/*}" > "$here/modes"
     env | grep '^K6_WEB_' | sort > "$here/env"
     [ ! -e "$here/summary" ] || cp "$here/summary" "$summary"
     echo done
@@ -992,7 +998,7 @@ describe("k6 on this machine", () => {
     const code = await executor(fakeK6({ summary: {} })).run(id, "out", signal);
     expect(code).toBe(0);
     const [[run, flag, config, ...rest]] = calls();
-    expect([run, flag, path.basename(config)]).toEqual(["run", "--config", "config.json"]);
+    expect([run, flag, config]).toEqual(["run", "--config", "/dev/stdin"]);
     expect(rest).toEqual([
       ...["--out", "influxdb", "--tag", `testid=${id}`],
       ...["--summary-export", "out/k6-summary.json", "--no-color", "--no-usage-report"],
@@ -1003,8 +1009,10 @@ describe("k6 on this machine", () => {
     expect(rest.join(" ")).not.toMatch(/password/i);
   });
 
-  test("has its store and options in a file that nobody else can read and that is gone after", async () => {
+  test("has its store and options in a file that has no name any more", async () => {
     fs.mkdirSync("out");
+    fs.mkdirSync("temporary");
+    vi.stubEnv("TMPDIR", path.resolve("temporary"));
     await executor(fakeK6({})).run(id, "out", signal);
     expect(JSON.parse(fs.readFileSync("bin/config.json", "utf8"))).toEqual({
       ...options(),
@@ -1015,12 +1023,7 @@ describe("k6 on this machine", () => {
         },
       },
     });
-    const modes = fs.readFileSync("bin/modes", "utf8").split("\n");
-    expect(modes.map((line) => line.slice(0, 10)).sort()).toEqual([
-      ...["", "-rw-------", "drwx------"],
-    ]);
-    const [[, , config]] = calls();
-    expect(fs.existsSync(path.dirname(config))).toBe(false);
+    expect(fs.readFileSync("bin/left", "utf8")).toBe("total 0\n");
   });
 
   test("writes its own HTML report and serves no page", async () => {
@@ -1076,6 +1079,7 @@ describe("k6 in Docker", () => {
         "info "*) cat "$here/system" ;;
         "run "*" version") echo 'k6 v1.8.1 (go1.24.4, linux/amd64)' ;;
         "run "*) cat "$here/hosts" ;;
+        "ps "*) [ ! -e "$here/left" ] || cat "$here/left" ;;
         "cp - "*) cat > "$here/in.tar" ;;
         "cp "*) cat "$here/out.tar" ;;
         "start "*)
@@ -1133,6 +1137,7 @@ describe("k6 in Docker", () => {
     expect(await docker.run(id, "out", signal)).toBe(0);
     const memory = `${1024 + 5 * defaultProfile.maxVUs}m`;
     expect(calls()).toEqual([
+      ["ps", "--all", "--quiet", "--filter", "label=coupon-load-test.stack=dev"],
       [
         ...["create", "--name", container, "--label", "coupon-load-test.stack=dev"],
         ...["--network", "net", "--cap-drop", "ALL"],
@@ -1157,6 +1162,15 @@ describe("k6 in Docker", () => {
       ["rm", "--force", "--volumes", container],
     ]);
     expect(JSON.stringify(calls())).not.toMatch(/write-password/);
+  });
+
+  test("removes what killed runs have left before it is made", async () => {
+    const docker = executor({ left: "0a1b\n2c3d\n" });
+    await leave({});
+    await docker.run(id, "out", signal);
+    const [, second, third] = calls();
+    expect(second).toEqual(["rm", "--force", "--volumes", "0a1b", "2c3d"]);
+    expect(third[0]).toBe("create");
   });
 
   test("gets its script's folder and its configuration, readable by any user", async () => {
@@ -1215,7 +1229,7 @@ describe("k6 in Docker", () => {
     const docker = executor({ system: "Debian GNU/Linux 12" }, more);
     await leave({});
     await docker.run(id, "out", signal);
-    const [info, create] = calls();
+    const [info, , create] = calls();
     const target = "target" in more ? more.target! : sample;
     expect(info).toEqual(["info", "--format", "{{.OperatingSystem}}"]);
     expect(create[create.indexOf("--network") + 1]).toBe("host");
@@ -1236,7 +1250,7 @@ describe("k6 in Docker", () => {
     const docker = executor({ system, hosts }, { target });
     await leave({});
     await docker.run(id, "out", signal);
-    const [, host, create] = calls();
+    const [, host, , create] = calls();
     expect(host).toEqual([
       ...["run", "--rm", "--add-host", "host.docker.internal:host-gateway"],
       ...["--entrypoint", "cat", "grafana/k6:1.8.1", "/etc/hosts"],
@@ -1332,6 +1346,20 @@ describe("a run", () => {
     expect(fs.readFileSync(`${dir}/summary.md`, "utf8")).toBe(markdown(recorded()));
     expect(fs.readlinkSync("runs/latest")).toBe(id);
     expect(latestRun("dev")).toEqual(recorded());
+  });
+
+  test("whose last iterations k6 cut off says how many", async () => {
+    const log = (cut: number) =>
+      `running (34.0s), 0/9 VUs, 3 complete and ${cut} interrupted iterations`;
+    await run({ summary, log: [log(0), log(7)].join("\n") });
+    expect(recorded()).toMatchObject({
+      verdict: "passed",
+      warnings: [
+        "k6 cut off 7 iterations that had not ended: their last requests are in no figure",
+      ],
+    });
+    await run({ summary, log: log(0) });
+    expect(recorded().warnings).toEqual([]);
   });
 
   test("at its limits passes, and just above them fails with each that is broken", async () => {
@@ -1480,12 +1508,21 @@ describe("a run", () => {
   });
 
   test("whose writes were refused may miss no point", async () => {
-    const log = `time="2026-01-02T03:04:07Z" level=error msg="Couldn't write stats" error="full"`;
+    const log = `time="2026-01-02T03:04:07Z" level=error msg="Couldn't write stats" error="{\\"error\\":\\"full\\"}\\n"`;
     const { failure } = await run({ summary: manyRequests, log }, { requests: 999_999 });
     expect(failure?.message).toBe(
       "load test failed: points are missing from InfluxDB: " +
-        "k6 made 1000000 requests, 999999 are stored, 1 are missing",
+        "k6 made 1000000 requests, 999999 are stored, 1 are missing; a write failed: full",
     );
+  });
+
+  test.each([
+    ["EOF", `" error=EOF output=InfluxDBv1`],
+    [`see ${dir}/k6.log`, `: something else"`],
+  ])("whose writes were refused for a reason in other words says %s", async (why, words) => {
+    const log = `time="2026-01-02T03:04:07Z" level=error msg="Couldn't write stats${words}`;
+    const { failure } = await run({ summary: manyRequests, log }, { requests: 999_999 });
+    expect(failure?.message).toContain(`1 are missing; a write failed: ${why}`);
   });
 
   test("whose k6 quotes as only Go does fails with its words all the same", async () => {
@@ -1601,6 +1638,22 @@ describe("a run", () => {
   });
 });
 
+describe("the time for a run", () => {
+  const announced =
+    "scenarios: (100.00%) 1 scenario, 5 max VUs, 10m34s max duration (incl. graceful stop):";
+  const profile = { ...defaultProfile, duration: "90s" };
+
+  test("is the profile's duration, 30 s for iterations to end and a minute", () => {
+    expect(timeFor(requestFor({ profile }), "")).toEqual({ test: 120, k6: 180 });
+  });
+
+  test("is what k6 plans for a script of its own, if that is longer, and three minutes", () => {
+    const request = requestFor({ profile, script: "own/test.js" });
+    expect(timeFor(request, announced)).toEqual({ test: 634, k6: 814 });
+    expect(timeFor(request, "")).toEqual({ test: 120, k6: 300 });
+  });
+});
+
 describe("the latest run", () => {
   const put = (name: string) => {
     fs.mkdirSync(`runs/${name}`, { recursive: true });
@@ -1631,11 +1684,13 @@ describe("the latest run", () => {
     expect(latestRun("a.b")).toEqual({ id: "a.b-20260102T030405Z" });
   });
 
-  test("is none when it left no summary, or a part of one", () => {
-    fs.mkdirSync("runs/dev-20260102T030405Z", { recursive: true });
-    expect(latestRun("dev")).toBeUndefined();
-    fs.writeFileSync("runs/dev-20260102T030405Z/summary.json", '{"id": "dev-2026');
-    expect(latestRun("dev")).toBeUndefined();
+  test("has failed when it left no summary, or a part of one", () => {
+    const id = "dev-20260102T030405Z";
+    fs.mkdirSync(`runs/${id}`, { recursive: true });
+    const reason = "the run was killed before it had a verdict";
+    expect(latestRun("dev")).toMatchObject({ id, verdict: "failed", reason });
+    fs.writeFileSync(`runs/${id}/summary.json`, '{"id": "dev-2026');
+    expect(latestRun("dev")).toMatchObject({ id, verdict: "failed", reason });
   });
 });
 
