@@ -62,7 +62,8 @@ test("any text is found by its literal, any name by its identifier, or refused",
       const found = `SELECT "n", "text" AS ${column} FROM "${name}" WHERE "text" = ${literal(value)}`;
       const asked = query(as, found, database);
       if (/[\0\r]/.test(value)) {
-        await expect(asked).rejects.toThrow("error parsing query");
+        // InfluxDB repeats what it cannot read in a header, too, where Node takes no control character.
+        await expect(asked).rejects.toThrow(/error parsing query|Invalid header value char/);
         return;
       }
       const answers = await asked;
