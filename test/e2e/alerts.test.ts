@@ -10,20 +10,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { project } from "../../config";
 import { freePort } from "../../runner/ports";
 import { GrafanaApi, type Login } from "../support/grafana";
-import {
-  Clone,
-  freePorts,
-  printed,
-  stackImages,
-  type Ended,
-  type Settings,
-} from "../support/stack";
+import { Clone, freePorts, printed, stackImages, type Settings, succeeds } from "../support/stack";
 
 let missing: string | undefined;
 let clone: Clone;
 const close: (() => void)[] = [];
 
-const succeeds = ({ code, output }: Ended) => expect(code, output).toBe(0);
 const portOf = (server: { address(): unknown }) => (server.address() as AddressInfo).port;
 
 /** Serves `answer` at `host` until the tests end. */

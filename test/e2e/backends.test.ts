@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { freePort, portIsFree } from "../../runner/ports";
-import { Clone, freePorts, run, stackImages, type Ended } from "../support/stack";
+import { Clone, freePorts, run, stackImages, succeeds } from "../support/stack";
 
 let missing: string | undefined;
 let bucket: ChildProcess | undefined;
@@ -12,8 +12,6 @@ let address: string;
 /** Two members' clones; the stack is the first one's. */
 let mine: Clone;
 let yours: Clone;
-
-const succeeds = ({ code, output }: Ended) => expect(code, output).toBe(0);
 
 beforeAll(async () => {
   const found = await stackImages();

@@ -9,14 +9,7 @@ import { project } from "../../config";
 import { query } from "../../runner/influxdb";
 import { GrafanaApi } from "../support/grafana";
 import { otherImage } from "../support/images";
-import {
-  Clone,
-  freePorts,
-  printed,
-  stackImages,
-  type Ended,
-  type Settings,
-} from "../support/stack";
+import { Clone, freePorts, printed, stackImages, type Settings, succeeds } from "../support/stack";
 
 let missing: string | undefined;
 let images: Settings;
@@ -30,8 +23,6 @@ let first: Record<string, any>;
 /** Of the first run: points by measurement, and its line in the ledger. */
 let stored: { points: Record<string, number>; ledger: Record<string, unknown>[] };
 let archive: string;
-
-const succeeds = ({ code, output }: Ended) => expect(code, output).toBe(0);
 
 beforeAll(async () => {
   const found = await stackImages();

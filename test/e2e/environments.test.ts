@@ -8,14 +8,12 @@ import { parse } from "yaml";
 import { project } from "../../config";
 import { query } from "../../runner/influxdb";
 import { GrafanaApi } from "../support/grafana";
-import { Clone, printed, root, stackImages, type Ended, type Settings } from "../support/stack";
+import { Clone, printed, root, stackImages, type Settings, succeeds } from "../support/stack";
 
 let missing: string | undefined;
 let clone: Clone;
 /** Another stack of the same clone. */
 let other: string;
-
-const succeeds = ({ code, output }: Ended) => expect(code, output).toBe(0);
 
 beforeAll(async () => {
   const found = await stackImages();

@@ -18,6 +18,7 @@ import {
   stackImages,
   type Ended,
   type Settings,
+  succeeds,
 } from "../support/stack";
 
 const faults = new FaultTable("e2e-faults");
@@ -26,8 +27,6 @@ let images: Settings = {};
 /** What this machine lacks to run the tests. */
 let missing: string | undefined;
 const removed: { remove(): void }[] = [];
-
-const succeeds = ({ code, output }: Ended) => expect(code, output).toBe(0);
 
 beforeAll(async () => {
   const found = await stackImages();

@@ -23,6 +23,7 @@ import {
   type Ended,
   type Resource,
   type Settings,
+  succeeds,
 } from "../support/stack";
 
 const titles = [
@@ -36,8 +37,6 @@ let images: Settings = {};
 /** What this machine lacks to run the tests. */
 let missing: string | undefined;
 const clones: Clone[] = [];
-
-const succeeds = ({ code, output }: Ended) => expect(code, output).toBe(0);
 
 beforeAll(async () => {
   const found = await stackImages();
