@@ -10,7 +10,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { project } from "../../config";
 import { freePort } from "../../runner/ports";
 import { GrafanaApi, type Login } from "../support/grafana";
-import { Clone, freePorts, printed, stackImages, type Settings, succeeds } from "../support/stack";
+import { Clone, freePorts, printed, stackImages, type Settings } from "../support/stack";
+import { succeeds } from "../support/succeeds";
 
 let missing: string | undefined;
 let clone: Clone;

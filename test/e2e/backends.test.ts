@@ -3,7 +3,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { freePort, portIsFree } from "../../runner/ports";
-import { Clone, freePorts, run, stackImages, succeeds } from "../support/stack";
+import { Clone, freePorts, run, stackImages } from "../support/stack";
+import { succeeds } from "../support/succeeds";
 
 let missing: string | undefined;
 let bucket: ChildProcess | undefined;

@@ -9,7 +9,8 @@ import { project } from "../../config";
 import { query } from "../../runner/influxdb";
 import { GrafanaApi } from "../support/grafana";
 import { otherImage } from "../support/images";
-import { Clone, freePorts, printed, stackImages, type Settings, succeeds } from "../support/stack";
+import { Clone, freePorts, printed, stackImages, type Settings } from "../support/stack";
+import { succeeds } from "../support/succeeds";
 
 let missing: string | undefined;
 let images: Settings;

@@ -18,8 +18,8 @@ import {
   stackImages,
   type Ended,
   type Settings,
-  succeeds,
 } from "../support/stack";
+import { succeeds } from "../support/succeeds";
 
 const faults = new FaultTable("e2e-faults");
 

@@ -23,8 +23,8 @@ import {
   type Ended,
   type Resource,
   type Settings,
-  succeeds,
 } from "../support/stack";
+import { succeeds } from "../support/succeeds";
 
 const titles = [
   "HTTP Request Duration (p99)",

@@ -5,7 +5,6 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import type { Readable } from "node:stream";
-import { expect } from "vitest";
 import { parse } from "yaml";
 import { portFor } from "../../runner/ports";
 import type { DockerDaemon } from "./docker-daemon";
@@ -53,9 +52,6 @@ interface Place {
   cwd?: string;
   env?: NodeJS.ProcessEnv;
 }
-
-/** A command must have succeeded; if not, what it printed is told. */
-export const succeeds = ({ code, output }: Ended) => expect(code, output).toBe(0);
 
 /** Runs a command to its end, whichever that is. */
 export const run = (command: string, args: string[], place: Place = {}): Promise<Ended> =>
