@@ -155,13 +155,20 @@ describe("alerts", () => {
   });
 
   it("fire while a run stores nothing, and all resolve afterwards", async () => {
-    // It answers the gate, but no coupon request.
+    // It answers the gate, but no request of the script, which waits longer than the project's own.
     const baseUrl = await serve("127.0.0.1", (request, response) => {
       if (request.method === "GET") response.end("ok");
     });
-    const load = clone.make("load", {
-      ...{ target: "external", baseUrl, rate: 5, timeUnit: "1s", duration: "10s" },
-    });
+    const script = "build/patient/patient.js";
+    clone.write(
+      script,
+      `import http from "k6/http";
+      const executor = { executor: "constant-arrival-rate", preAllocatedVUs: 100 };
+      const load = { rate: 5, timeUnit: "1s", duration: "10s" };
+      export const options = { scenarios: { patient: { ...executor, ...load } } };
+      export default () => http.post(__ENV.BASE_URL);`,
+    );
+    const load = clone.make("load", { target: "external", baseUrl, script });
     await expect
       .poll(() => names("firing"), { timeout: 90_000, interval: 500 })
       .toContain("No data during a run");
