@@ -23,9 +23,9 @@ override .settings = $(foreach .name,$(filter-out STACK,$(.given)),\
 override .stack = @node --import tsx scripts/stack.ts $@ $(call .quote,$(value STACK)) $(.settings)
 
 # What a stack says to itself on this machine goes through no proxy.
-comma := ,
-no_proxies := $(sort $(subst $(comma), ,$(NO_PROXY) $(no_proxy)) 127.0.0.1 localhost)
-export NO_PROXY := $(subst $() $(),$(comma),$(no_proxies))
+override .comma := ,
+override .no_proxies := $(sort $(subst $(.comma), ,$(NO_PROXY) $(no_proxy)) 127.0.0.1 localhost)
+export NO_PROXY := $(subst $() $(),$(.comma),$(.no_proxies))
 export no_proxy := $(NO_PROXY)
 
 help: ## List the commands
