@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { defaultProfile, defaultThresholds, type LoadProfile } from "../k6/profile";
-import { executorFor } from "../runner/k6";
+import { executorFor } from "../runner/executor";
 import type { RunRequest } from "../runner/types";
 import { type Bench, finished, type Store } from "./machine";
 
@@ -96,7 +96,10 @@ export async function runOurs(
     influxdb: { url: store.url, database: "k6" },
   };
   const executor = executorFor(request, store.credentials);
-  return counted(dir, () => executor.run("bench-20260101T000000Z", dir, bench.signal));
+  return counted(dir, async () => {
+    const [{ exitCode }] = await executor.run("bench-20260101T000000Z", dir, bench.signal);
+    return exitCode;
+  });
 }
 
 const k6Run = (dir: string, ...args: string[]) => [

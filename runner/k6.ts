@@ -1,155 +1,16 @@
-/** Starts k6 for one run: in Docker or as a local process, behind one small interface. */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+/** k6's command line, files and end: what is the same wherever it runs. */
+import { type ChildProcess, execFile } from "node:child_process";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
-import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
-import * as tar from "tar-stream";
-import { k6Options, ownScript } from "../k6/profile";
-import { scriptFiles } from "./script";
+import { k6Options } from "../k6/profile";
+import type { Ended } from "./executor";
 import { type Credentials, oneLine, RunFailure, type RunRequest } from "./types";
 
-/** k6's part in a run. Output goes to `k6.log`, `k6-summary.json` and `report.html` of `dir`. */
-export interface Executor {
-  /** Such as `v1.8.1`. @throws RunFailure when k6 cannot be had */
-  version(): Promise<string>;
-  /** Runs the script to its end, or to a graceful stop when `signal` fires; gives k6's exit code. */
-  run(id: string, dir: string, signal: AbortSignal): Promise<number>;
-}
-
-const exec = promisify(execFile);
-
-export function executorFor(request: RunRequest, credentials: Credentials): Executor {
-  return request.executor.kind === "docker"
-    ? dockerExecutor(request, credentials, request.executor)
-    : localExecutor(request, credentials, request.executor.binary);
-}
-
-function localExecutor(request: RunRequest, credentials: Credentials, binary: string): Executor {
-  return {
-    version: () => versionOf([binary]),
-    async run(id, dir, signal) {
-      const args = k6Arguments(request, id, {
-        config: "/dev/stdin",
-        out: dir,
-        script: path.resolve(request.script),
-        baseUrl: request.target.url,
-      });
-      const env = { ...process.env, ...k6Environment(dir) };
-      const config = unnamedFile(k6Config(request, credentials, request.influxdb.url));
-      const k6 = spawn(binary, args, { env, stdio: [config, "pipe", "pipe"] });
-      fs.closeSync(config);
-      return await ended(k6, path.join(dir, "k6.log"), signal, () => k6.kill("SIGINT"));
-    },
-  };
-}
-
-/**
- * Opens a file with this text that has no name any more, so that whatever ends this process leaves
- * no password behind. A pipe would not do: k6 opens `/dev/stdin`, which Node's pipes, being sockets,
- * do not allow.
- */
-function unnamedFile(text: string): number {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
-  const file = path.join(folder, "config.json");
+/** k6's version, such as `v1.8.1`. @throws RunFailure when the command cannot be started */
+export async function versionOf([command, ...args]: string[]): Promise<string> {
   try {
-    fs.writeFileSync(file, text, { mode: 0o600 });
-    return fs.openSync(file, "r");
-  } finally {
-    fs.rmSync(folder, { recursive: true });
-  }
-}
-
-/** What a virtual user may take, after what k6's documentation says of simple scripts (1 to 5 MB). */
-const megabytesPerVU = 5;
-
-/** k6 in a container: files are copied in and out, so no folder of this machine is mounted. */
-function dockerExecutor(
-  request: RunRequest,
-  credentials: Credentials,
-  { image, network }: { image: string; network: string },
-): Executor {
-  return {
-    version: () => versionOf(["docker", "run", "--rm", "--network", "none", image]),
-    async run(id, dir, signal) {
-      const place = await placeInDocker(request, image, network);
-      const folder = "/load-test";
-      const out = `${folder}/out`;
-      const container = `${id}-k6`;
-      const script = path.resolve(request.script);
-      const memory = `${1024 + megabytesPerVU * request.profile.maxVUs}m`;
-      const args = k6Arguments(request, id, {
-        config: `${folder}/config.json`,
-        out,
-        script: `${folder}/script/${path.basename(script)}`,
-        baseUrl: place.baseUrl,
-      });
-      const env = Object.entries(k6Environment(out)).map(([name, value]) => `${name}=${value}`);
-      await removeLeftContainers(request.stack);
-      await docker(
-        "create",
-        ...["--name", container, "--label", `coupon-load-test.stack=${request.stack}`],
-        ...["--network", place.network, "--cap-drop", "ALL"],
-        ...["--security-opt", "no-new-privileges"],
-        // What is copied goes into a volume of its own: Docker copies nothing into a read-only system.
-        ...["--read-only", "--tmpfs", "/tmp", "--volume", folder],
-        // No limit of processors: k6 short of them would measure itself.
-        ...["--memory", memory, "--memory-swap", memory, "--pids-limit", "1024"],
-        ...env.flatMap((each) => ["--env", each]),
-        image,
-        ...args,
-      );
-      try {
-        await copyIn(
-          `${container}:${folder}`,
-          script,
-          k6Config(request, credentials, place.influxdbUrl, place.hosts),
-        );
-        const k6 = spawn("docker", ["start", "--attach", container], {
-          stdio: ["ignore", "pipe", "pipe"],
-        });
-        const code = await ended(k6, path.join(dir, "k6.log"), signal, () => {
-          execFile("docker", ["kill", "--signal", "INT", container], () => undefined);
-        });
-        await copyOut(container, out, dir);
-        return code;
-      } finally {
-        // Where Docker went away, the next run or `make destroy` removes it.
-        await docker("rm", "--force", "--volumes", container).catch(() => undefined);
-      }
-    },
-  };
-}
-
-/**
- * Removes the containers of k6 that killed runs of a stack have left, each with its copy of the
- * writer's password; says whether there were any.
- */
-export async function removeLeftContainers(stack: string): Promise<boolean> {
-  const label = `label=coupon-load-test.stack=${stack}`;
-  const left = await docker("ps", "--all", "--quiet", "--filter", label);
-  const ids = left.split("\n").filter((id) => id !== "");
-  if (ids.length > 0) await docker("rm", "--force", "--volumes", ...ids);
-  return ids.length > 0;
-}
-
-/** What a command of Docker prints. @throws RunFailure with the reason, in one line */
-async function docker(...args: string[]): Promise<string> {
-  try {
-    return (await exec("docker", args)).stdout;
-  } catch (error) {
-    const { stderr, message } = error as { stderr?: string; message: string };
-    throw dockerFailure(args[0], stderr || message);
-  }
-}
-
-const dockerFailure = (command: string, complaint: string) =>
-  new RunFailure(`docker ${command} failed: ${complaint.trim().split("\n").pop()}`);
-
-async function versionOf([command, ...args]: string[]): Promise<string> {
-  try {
-    const { stdout } = await exec(command, [...args, "version"]);
+    const { stdout } = await promisify(execFile)(command, [...args, "version"]);
     return oneLine(/v\d+\.\d+\.\d+\S*/.exec(stdout)?.[0] ?? stdout.trim().split("\n")[0]);
   } catch (error) {
     const { stderr, message } = error as { stderr?: string; message: string };
@@ -159,7 +20,7 @@ async function versionOf([command, ...args]: string[]): Promise<string> {
 }
 
 /** The command line. It holds no secret: the writer's password is in the configuration file. */
-function k6Arguments(
+export function k6Arguments(
   { profile, thresholds }: RunRequest,
   id: string,
   at: { config: string; out: string; script: string; baseUrl: string },
@@ -176,7 +37,7 @@ function k6Arguments(
 }
 
 /** k6's own HTML report; port -1 keeps its live page shut. */
-const k6Environment = (out: string) => ({
+export const k6Environment = (out: string) => ({
   K6_WEB_DASHBOARD: "true",
   K6_WEB_DASHBOARD_PORT: "-1",
   K6_WEB_DASHBOARD_PERIOD: "1s",
@@ -190,7 +51,7 @@ const k6Environment = (out: string) => ({
  * k6's configuration file: the store, and options for scripts that set none of their own (a
  * script's options win over the file's).
  */
-function k6Config(
+export function k6Config(
   { profile, thresholds, influxdb }: RunRequest,
   { writer: { username, password } }: Credentials,
   addr: string,
@@ -203,13 +64,13 @@ function k6Config(
 }
 
 /** Keeps k6's output and waits for its end; on `signal` asks it to stop, and after 15 s ends it. */
-async function ended(
+export async function ended(
   child: ChildProcess,
-  logFile: string,
+  dir: string,
   signal: AbortSignal,
   stop: () => void,
-): Promise<number> {
-  const log = fs.createWriteStream(logFile, { flags: "a" });
+): Promise<Ended> {
+  const log = fs.createWriteStream(path.join(dir, "k6.log"), { flags: "a" });
   child.stdout?.pipe(log, { end: false });
   child.stderr?.pipe(log, { end: false });
   let force: NodeJS.Timeout | undefined;
@@ -220,84 +81,14 @@ async function ended(
   if (signal.aborted) onAbort();
   signal.addEventListener("abort", onAbort);
   try {
-    return await new Promise((resolve, reject) => {
+    const exitCode = await new Promise<number>((resolve, reject) => {
       child.once("error", reject);
       child.once("close", (code) => resolve(code ?? 137));
     });
+    return { dir, exitCode };
   } finally {
     signal.removeEventListener("abort", onAbort);
     clearTimeout(force);
     await new Promise<void>((resolve) => log.end(resolve));
   }
-}
-
-/**
- * Which network k6's container joins, and by which addresses it reaches target and store.
- *
- * The stack's own target is reached by name in the stack's network, if the script takes its base
- * URL from outside. Anything else may be on this machine, even behind localhost: on Linux the
- * container then shares the machine's network; where Docker runs in a virtual machine, k6 is told
- * that localhost is that machine's host.
- */
-async function placeInDocker(request: RunRequest, image: string, network: string) {
-  const { target, influxdb } = request;
-  if (target.networkUrl && influxdb.networkUrl && request.script === ownScript) {
-    return { network, baseUrl: target.networkUrl, influxdbUrl: influxdb.networkUrl };
-  }
-  const system = await docker("info", "--format", "{{.OperatingSystem}}");
-  const native = process.platform === "linux" && !system.includes("Docker Desktop");
-  if (native) return { network: "host", baseUrl: target.url, influxdbUrl: influxdb.url };
-
-  const hosts = await docker(
-    ...["run", "--rm", "--add-host", "host.docker.internal:host-gateway"],
-    ...["--entrypoint", "cat", image, "/etc/hosts"],
-  );
-  const gateway = /^(\S+)\s+host\.docker\.internal/m.exec(hosts)?.[1];
-  if (!gateway) throw new RunFailure("Docker does not name its host (host.docker.internal)");
-  return {
-    network,
-    baseUrl: target.url.replace(/\/\/(127\.0\.0\.1|\[::1\])/, "//localhost"),
-    influxdbUrl: influxdb.networkUrl ?? influxdb.url,
-    hosts: { localhost: gateway },
-  };
-}
-
-/** Copies the script's folder and the configuration into a container that has not started. */
-async function copyIn(folder: string, script: string, config: string) {
-  const pack = tar.pack();
-  // k6's image runs as a user of its own: everything must be readable, `out` writable by any user.
-  pack.entry({ name: "out", type: "directory", mode: 0o777 });
-  pack.entry({ name: "config.json", mode: 0o444 }, config);
-  for (const { name, content } of scriptFiles(script)) {
-    pack.entry({ name: `script/${name}`, mode: 0o444 }, content);
-  }
-  pack.finalize();
-  const copy = spawn("docker", ["cp", "-", folder], {
-    stdio: ["pipe", "ignore", "pipe"],
-  });
-  await Promise.all([pipeline(pack, copy.stdin), succeeded(copy)]);
-}
-
-/** Copies the files that k6 wrote, whatever their owner in the container. */
-async function copyOut(container: string, from: string, to: string) {
-  const copy = spawn("docker", ["cp", `${container}:${from}/.`, "-"], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const extract = tar.extract();
-  extract.on("entry", (header, stream, next) => {
-    const done = () => next();
-    if (header.type !== "file") return void stream.on("end", done).resume();
-    const file = fs.createWriteStream(path.join(to, path.basename(header.name)));
-    stream.pipe(file).on("finish", done);
-  });
-  await Promise.all([pipeline(copy.stdout, extract), succeeded(copy)]);
-}
-
-function succeeded(child: ChildProcess): Promise<void> {
-  let complaint = "";
-  child.stderr?.on("data", (data) => (complaint += data));
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code) => (code ? reject(dockerFailure("cp", complaint)) : resolve()));
-  });
 }

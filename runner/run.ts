@@ -5,7 +5,7 @@ import { durationSeconds, ownScript, rules } from "../k6/profile";
 import { heartbeat } from "../dashboards/queries";
 import { gate, waitForAnswer } from "./gate";
 import { write } from "./influxdb";
-import { executorFor } from "./k6";
+import { type Ended, executorFor } from "./executor";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
 import { breach, headline, markdown, regression, rounded } from "./report";
 import {
@@ -89,7 +89,7 @@ export async function runLoadTest(
     const stopProgress = reportProgress(source, credentials, id, say);
     const deadline = deadlineOf(request, dir);
     const stop = AbortSignal.any([signal, deadline.signal]);
-    const exitCode = await executor.run(id, dir, stop).finally(() => {
+    const ends = await executor.run(id, dir, stop).finally(() => {
       stopProgress();
       deadline.cancel();
     });
@@ -102,13 +102,20 @@ export async function runLoadTest(
       throw new RunFailure(`k6 was stopped: ${deadline.signal.reason}; ${cause}`);
     }
 
-    const count = k6Count(dir);
-    if (!count || (exitCode !== 0 && exitCode !== thresholdsFailed)) {
-      throw new RunFailure(`k6 ended with exit code ${exitCode}: ${lastError(dir)}`);
-    }
-    if (count.requests === 0) throw new RunFailure(`k6 made no request: ${lastError(dir)}`);
-    const refusal = lastRefusal(dir);
-    const allowed = refusal ? 0 : coincidences(count);
+    const counts = ends.map(({ name, dir, exitCode }) => {
+      const count = k6Count(dir);
+      if (count && (exitCode === 0 || exitCode === thresholdsFailed)) return count;
+      const k6 = name ? `k6 of ${name}` : "k6";
+      throw new RunFailure(`${k6} ended with exit code ${exitCode}: ${lastError(dir)}`);
+    });
+    const count = {
+      requests: sum(counts.map(({ requests }) => requests)),
+      durationMs: Math.max(...counts.map(({ durationMs }) => durationMs)),
+    };
+    if (count.requests === 0) throw new RunFailure(`k6 made no request: ${lastError(ends[0].dir)}`);
+    const refusal = ends.map(({ dir }) => lastRefusal(dir)).find((each) => each !== undefined);
+    // The points of each k6 are in series of their own.
+    const allowed = refusal ? 0 : sum(counts.map(coincidences));
     const proof = await verify(source, id, count, allowed, refusal);
     const { startedAt, endedAt, ...figures } = proof;
     Object.assign(entry, { startedAt, endedAt, figures });
@@ -125,8 +132,8 @@ export async function runLoadTest(
           `of two that end in the same nanosecond, as some do at this rate, it keeps one`,
       );
     }
-    const cutOff = [...log(dir).matchAll(/ (\d+) interrupted iterations/g)].at(-1)?.[1] ?? "0";
-    if (cutOff !== "0") {
+    const cutOff = sum(ends.map(({ dir }) => interruptedIterations(dir)));
+    if (cutOff > 0) {
       summary.warnings.push(
         `k6 cut off ${cutOff} iterations that had not ended: their last requests are in no figure`,
       );
@@ -141,10 +148,9 @@ export async function runLoadTest(
       return [{ ...rule, value: rounded(figures)[rule.figure] ?? exact, passed }];
     });
     const breaches = summary.thresholds.filter(({ passed }) => !passed).map(breach);
-    if (exitCode === thresholdsFailed && breaches.length === 0) {
-      // Ours hold, so it is one of the script's, or a percentile at its limit: k6 interpolates.
-      breaches.push(`k6 found a threshold breached: ${breachedInK6(dir).join(", ")}`);
-    }
+    const inK6 = breaches.length === 0 ? breachesOf(ends, request) : [];
+    // Ours hold, so it is one of the script's, or a percentile at its limit: k6 interpolates.
+    if (inK6.length > 0) breaches.push(`k6 found a threshold breached: ${inK6.join(", ")}`);
     const { baseline } = entry;
     if (baseline) {
       summary.baseline = { id: baseline.id, figures: rounded(baseline.figures) };
@@ -176,6 +182,29 @@ export async function runLoadTest(
     record(dir, summary);
     say(headline(summary));
   }
+}
+
+const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);
+
+/** Iterations that k6 cut off. It tells how many there are so far again and again. */
+const interruptedIterations = (dir: string) =>
+  Number([...log(dir).matchAll(/ (\d+) interrupted iterations/g)].at(-1)?.[1] ?? 0);
+
+/**
+ * The thresholds that k6 found breached. Each of several k6 judges its own part of the load alone,
+ * so of theirs those are left out that are judged over all.
+ */
+function breachesOf(ends: Ended[], { thresholds }: RunRequest): string[] {
+  const overAll = rules(thresholds).map(({ metric, expression }) => `${metric}: ${expression}`);
+  return ends
+    .filter(({ exitCode }) => exitCode === thresholdsFailed)
+    .flatMap(({ name, dir }) =>
+      name
+        ? breachedInK6(dir)
+            .filter((each) => !overAll.includes(each))
+            .map((each) => `${each} (${name})`)
+        : [breachedInK6(dir).join(", ") || `see ${dir}/k6.log`],
+    );
 }
 
 /** What of a summary of a passed run is the stack's output. */

@@ -1,10 +1,14 @@
 /** What goes into a run and what comes out of it. */
 import type { Figures, LoadProfile, MaxRegression, Rule, Thresholds, Unit } from "../k6/profile";
 
-/** An address as this machine sees it and, if it is in the stack's network, as containers see it. */
+/**
+ * An address as this machine sees it and, where they differ, as containers of the stack's network
+ * and as a cluster's pods see it.
+ */
 export interface Address {
   url: string;
   networkUrl?: string;
+  podUrl?: string;
 }
 
 /** A user of InfluxDB. */
@@ -19,9 +23,28 @@ export interface Credentials {
   reader: Login;
 }
 
+/** A Kubernetes cluster in which runners of k6, each a pod, share the load. */
+export interface Cluster {
+  kind: "kubernetes";
+  /** One of the contexts of the kubeconfig. */
+  context: string;
+  /** Where all of a run is made, and the account of its pods, which has no rights. */
+  namespace: string;
+  serviceAccount: string;
+  image: string;
+  /** The k6 operator's image that lets all runners begin at once. */
+  starterImage: string;
+  /** How many runners there are. */
+  parallelism: number;
+  /** How much of a processor each runner asks for, as Kubernetes writes it: `500m` or `2`. */
+  cpu: string;
+  /** k6 on this machine, which packs the script. */
+  binary: string;
+}
+
 /** Where k6 runs. */
 export type ExecutorChoice =
-  { kind: "docker"; image: string; network: string } | { kind: "local"; binary: string };
+  { kind: "docker"; image: string; network: string } | { kind: "local"; binary: string } | Cluster;
 
 /** Everything a run needs but the passwords. */
 export interface RunRequest {

@@ -14,7 +14,7 @@ import * as path from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
 import { ConfigError, containerName, parseConfig, project, type StackConfig } from "../config";
-import { removeLeftContainers } from "../runner/k6";
+import { removeLeftContainers } from "../runner/docker";
 import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";

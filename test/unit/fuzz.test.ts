@@ -20,7 +20,7 @@ import {
   regressionLimit,
 } from "../../k6/profile";
 import { identifier, literal } from "../../runner/influxdb";
-import { executorFor } from "../../runner/k6";
+import { executorFor } from "../../runner/executor";
 import { ledgerPoint } from "../../runner/ledger";
 import { lastError, lastRefusal } from "../../runner/run";
 import { scriptFiles } from "../../runner/script";
@@ -530,7 +530,8 @@ describe("k6", () => {
         const binary = program(place, "k6");
         const script = path.join(place, `${beside}.ts`);
         const request = requestFor({ kind: "local", binary }, script, url);
-        expect(await executorFor(request, credentials).run(id, place, signal)).toBe(0);
+        const ends = await executorFor(request, credentials).run(id, place, signal);
+        expect(ends).toEqual([{ dir: place, exitCode: 0 }]);
         const [run, flag, , ...rest] = argumentsOf(place);
         expect([run, flag]).toEqual(["run", "--config"]);
         expect(rest.at(-1)).toBe(script);

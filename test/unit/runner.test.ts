@@ -20,7 +20,7 @@ import {
 import { charts } from "../../runner/charts";
 import { gate, waitForAnswer } from "../../runner/gate";
 import { identifier, literal, query, write } from "../../runner/influxdb";
-import { executorFor } from "../../runner/k6";
+import { executorFor } from "../../runner/executor";
 import { identity } from "../../runner/ledger";
 import { breach, columns, headline, markdown, rounded, table } from "../../runner/report";
 import { latestRun, runLoadTest, timeFor } from "../../runner/run";
@@ -995,8 +995,8 @@ describe("k6 on this machine", () => {
 
   test("runs with this command line, and no password in it", async () => {
     fs.mkdirSync("out");
-    const code = await executor(fakeK6({ summary: {} })).run(id, "out", signal);
-    expect(code).toBe(0);
+    const ends = await executor(fakeK6({ summary: {} })).run(id, "out", signal);
+    expect(ends).toEqual([{ dir: "out", exitCode: 0 }]);
     const [[run, flag, config, ...rest]] = calls();
     expect([run, flag, config]).toEqual(["run", "--config", "/dev/stdin"]);
     expect(rest).toEqual([
@@ -1039,8 +1039,8 @@ describe("k6 on this machine", () => {
 
   test("gives its exit code, and all it prints is kept", async () => {
     fs.mkdirSync("out");
-    const code = await executor(fakeK6({ exit: 99, log: "failed" })).run(id, "out", signal);
-    expect(code).toBe(99);
+    const ends = await executor(fakeK6({ exit: 99, log: "failed" })).run(id, "out", signal);
+    expect(ends).toEqual([{ dir: "out", exitCode: 99 }]);
     expect(fs.readFileSync("out/k6.log", "utf8").trim().split("\n").sort()).toEqual([
       ...["done", "failed"],
     ]);
@@ -1052,7 +1052,7 @@ describe("k6 on this machine", () => {
     const ended = executor(fakeK6({ wait: true })).run(id, "out", interrupted.signal);
     await waiting();
     interrupted.abort();
-    expect(await ended).toBe(105);
+    expect(await ended).toEqual([{ dir: "out", exitCode: 105 }]);
   });
 
   test("that cannot be started leaves no file with a password", async () => {
@@ -1134,7 +1134,7 @@ describe("k6 in Docker", () => {
   test("is made, filled, started, emptied and removed, in the stack's network", async () => {
     const docker = executor({});
     await leave({});
-    expect(await docker.run(id, "out", signal)).toBe(0);
+    expect(await docker.run(id, "out", signal)).toEqual([{ dir: "out", exitCode: 0 }]);
     const memory = `${1024 + 5 * defaultProfile.maxVUs}m`;
     expect(calls()).toEqual([
       ["ps", "--all", "--quiet", "--filter", "label=coupon-load-test.stack=dev"],
@@ -1200,7 +1200,7 @@ describe("k6 in Docker", () => {
   test("leaves its files and its output in the run's folder", async () => {
     const docker = executor({ exit: 99, log: "failed" });
     await leave({ "k6-summary.json": "{}", "report.html": "<html>" });
-    expect(await docker.run(id, "out", signal)).toBe(99);
+    expect(await docker.run(id, "out", signal)).toEqual([{ dir: "out", exitCode: 99 }]);
     expect(fs.readdirSync("out").sort()).toEqual(["k6-summary.json", "k6.log", "report.html"]);
     expect(fs.readFileSync("out/report.html", "utf8")).toBe("<html>");
     expect(fs.readFileSync("out/k6.log", "utf8").trim().split("\n").sort()).toEqual([
@@ -1215,7 +1215,7 @@ describe("k6 in Docker", () => {
     const ended = docker.run(id, "out", interrupted.signal);
     await waiting();
     interrupted.abort();
-    expect(await ended).toBe(105);
+    expect(await ended).toEqual([{ dir: "out", exitCode: 105 }]);
     expect(calls()).toContainEqual(["kill", "--signal", "INT", container]);
     expect(calls().at(-1)).toEqual(["rm", "--force", "--volumes", container]);
   });

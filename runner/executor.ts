@@ -1,0 +1,26 @@
+/** Where k6 runs, behind one small interface. */
+import { dockerExecutor } from "./docker";
+import { localExecutor } from "./local";
+import type { Credentials, RunRequest } from "./types";
+
+/** How one k6 of a run ended, and where its `k6.log` and `k6-summary.json` are. */
+export interface Ended {
+  /** Which of several it was, such as `runner 2`; absent where one is all. */
+  name?: string;
+  dir: string;
+  exitCode: number;
+}
+
+/** k6's part in a run. Output goes to `dir`; one k6 leaves its `report.html` there, too. */
+export interface Executor {
+  /** Such as `v1.8.1`. @throws RunFailure when k6 cannot be had */
+  version(): Promise<string>;
+  /** Runs the script to its end, or to a graceful stop when `signal` fires. */
+  run(id: string, dir: string, signal: AbortSignal): Promise<Ended[]>;
+}
+
+export function executorFor(request: RunRequest, credentials: Credentials): Executor {
+  return request.executor.kind === "docker"
+    ? dockerExecutor(request, credentials, request.executor)
+    : localExecutor(request, credentials, request.executor.binary);
+}
