@@ -16,10 +16,10 @@ import {
   parseMaxRegression,
   type Thresholds,
 } from "./k6/profile";
-import { hostIsAllowed } from "./runner/gate";
+import { hostIsAllowed, isOwnHost } from "./runner/gate";
 import { isLocalAddress, portFor, portIsFree, publishedBy, publishedPort } from "./runner/ports";
 import { type AlertContact, contactKeys } from "./runner/test-contacts";
-import { stackOf } from "./runner/types";
+import { type Cluster, kubernetesName, stackOf } from "./runner/types";
 
 export const project = "coupon-load-test";
 
@@ -32,7 +32,16 @@ export const secretKeys = ["alertWebhookUrl", "alertSlackUrl", "smtpPassword"];
  */
 export interface StackConfig {
   target:
-    | { kind: "sample"; port: number; stock: number; redisImage: string; nodeImage: string }
+    | {
+        kind: "sample";
+        address: string;
+        port: number;
+        /** As of `influxdb`. */
+        podHost?: string;
+        stock: number;
+        redisImage: string;
+        nodeImage: string;
+      }
     | { kind: "external"; baseUrl: string };
   /** Hosts that may be tested besides those that always may, see `hostIsAllowed`. */
   allowedHosts: string[];
@@ -49,11 +58,13 @@ export interface StackConfig {
   maxSeries: number;
   /** Changing it runs the test again. */
   runId: string;
-  executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
+  executor: { kind: "docker"; image: string } | { kind: "local"; binary: string } | ClusterConfig;
   influxdb: {
     image: string;
     address: string;
     port: number;
+    /** The host by which a cluster's pods reach that address, with executor kubernetes. */
+    podHost?: string;
     retention: string;
     historyRetention: string;
   };
@@ -65,6 +76,12 @@ export interface StackConfig {
   };
   /** Who is told of alerts. */
   contacts: AlertContact[];
+}
+
+/** The cluster that shares the load, and the operator that does it there. */
+export interface ClusterConfig extends Omit<Cluster, "namespace" | "serviceAccount"> {
+  /** Absent where the cluster has it already. */
+  operator?: { chart: string; image: string };
 }
 
 /** A refused value. Pulumi prints errors with this mark without a stack trace. */
@@ -80,6 +97,9 @@ export function projectValues(all: Values): Values {
   const own = Object.entries(all).filter(([key]) => key.startsWith(`${project}:`));
   return Object.fromEntries(own.map(([key, value]) => [key.slice(project.length + 1), value]));
 }
+
+/** The name of a stack's namespace in a cluster, where names have neither capitals, dots nor `_`. */
+export const namespaceName = (stack: string) => kubernetesName(`${project}-${stack}`);
 
 /** The name of a stack's container; volumes share it. Also how the stack knows its own. */
 export const containerName = (stack: string, service: string) => `${project}-${stack}-${service}`;
@@ -165,8 +185,36 @@ export function parseConfig(values: Values, root: string): StackConfig {
         JSON.stringify(text("allowedHosts")),
     );
   }
+  const executor = oneOf("executor", "docker", "local", "kubernetes");
+  const inCluster = executor === "kubernetes";
+  const address = text("bindAddress");
+  if (!isIPv4(address) || !isLocalAddress(address)) {
+    refuse(
+      "bindAddress",
+      "must be an IPv4 address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
+    );
+  }
+  const hostAddress = text("kubeHostAddress");
+  if (hostAddress && !/^[a-z\d]([a-z\d.-]*[a-z\d])?$/i.test(hostAddress)) {
+    refuse("kubeHostAddress", "must be empty, or a host name or an IPv4 address without port");
+  }
+  const podHost = inCluster ? hostAddress || address : undefined;
+  if (podHost && isOwnHost(podHost)) {
+    refuse(
+      hostAddress ? "kubeHostAddress" : "bindAddress",
+      "with executor kubernetes it must be an address by which the cluster's pods reach this " +
+        "machine; if that is another than InfluxDB listens on, say so by kubeHostAddress",
+    );
+  }
+  if (inCluster && kind === "external" && isOwnHost(new URL(baseUrl).hostname)) {
+    refuse("baseUrl", "with executor kubernetes it must be on a host that the pods reach, too");
+  }
+
   const sample = {
     kind: "sample" as const,
+    // It asks nobody for a login, so it is on other addresses only where runners need it.
+    address: inCluster ? address : "127.0.0.1",
+    podHost,
     port: port("couponApiPort"),
     stock: integer("couponStock", 1),
     redisImage: image("redisImage"),
@@ -272,17 +320,40 @@ export function parseConfig(values: Values, root: string): StackConfig {
   const password = text("smtpPassword");
   const smtp = text("alertEmail") ? { host: smtpHost, user, password, from } : undefined;
 
-  const address = text("bindAddress");
-  if (!isIPv4(address) || !isLocalAddress(address)) {
-    refuse(
-      "bindAddress",
-      "must be an IPv4 address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
-    );
-  }
   const k6Image = image("k6Image");
   const k6Binary = /^[^\p{Cc}]+$/u.test(text("k6Binary"))
     ? text("k6Binary")
     : refuse("k6Binary", "must be a command or a path");
+  const parallelism = integer("parallelism", 1, 1000);
+  const cpu = text("runnerCpu");
+  if (!/^([1-9]\d{0,5}m|(?!0+(\.0*)?$)\d{1,3}(\.\d{1,3})?)$/.test(cpu)) {
+    refuse("runnerCpu", "must be processors as Kubernetes writes them, such as 500m, 1 or 2.5");
+  }
+  const chart = text("k6OperatorChart");
+  if (!/^[^\s\p{Cc}]+$/u.test(chart)) {
+    refuse(
+      "k6OperatorChart",
+      'must be "existing", a Helm repository with https://, an oci:// reference or a path',
+    );
+  }
+  const operatorImage = image("k6OperatorImage");
+  const cluster: ClusterConfig = {
+    kind: "kubernetes",
+    context: text("kubeContext"),
+    image: k6Image,
+    starterImage: image("k6StarterImage"),
+    parallelism,
+    cpu,
+    binary: k6Binary,
+    operator: chart === "existing" ? undefined : { chart, image: operatorImage },
+  };
+  if (inCluster && !/^[^\p{Cc}]+$/u.test(cluster.context)) {
+    refuse("kubeContext", "must be a context of your kubeconfig, see kubectl config get-contexts");
+  }
+  // An operator's runner without a virtual user would not start.
+  if (inCluster && parallelism > profile.preAllocatedVUs) {
+    refuse("parallelism", `must be at most preAllocatedVUs, which is ${profile.preAllocatedVUs}`);
+  }
   const config: StackConfig = {
     target: kind === "sample" ? sample : { kind, baseUrl },
     allowedHosts,
@@ -300,13 +371,15 @@ export function parseConfig(values: Values, root: string): StackConfig {
     maxRegression,
     maxSeries: integer("maxSeries", 1),
     runId: text("runId"),
-    executor:
-      oneOf("executor", "docker", "local") === "docker"
-        ? { kind: "docker", image: k6Image }
-        : { kind: "local", binary: k6Binary },
+    executor: {
+      docker: { kind: "docker" as const, image: k6Image },
+      local: { kind: "local" as const, binary: k6Binary },
+      kubernetes: cluster,
+    }[executor],
     influxdb: {
       image: image("influxdbImage"),
       address,
+      podHost,
       port: port("influxdbPort"),
       retention,
       historyRetention,
@@ -357,7 +430,9 @@ export function imagesOf({ influxdb, grafana, executor, target }: StackConfig): 
   return [
     influxdb.image,
     grafana.image,
-    ...(executor.kind === "docker" ? [executor.image] : []),
+    ...(executor.kind === "local" ? [] : [executor.image]),
+    ...(executor.kind === "kubernetes" ? [executor.starterImage] : []),
+    ...(executor.kind === "kubernetes" && executor.operator ? [executor.operator.image] : []),
     ...(target.kind === "sample" ? [target.redisImage, target.nodeImage] : []),
   ];
 }
@@ -398,8 +473,8 @@ export function publishedPorts({ influxdb, grafana, target }: StackConfig) {
     { key: "grafanaPort", ...grafana, service: "grafana" },
   ].map(({ key, port, address, service }) => ({ key, port, address, service }));
   if (target.kind === "sample") {
-    const { port } = target;
-    ports.push({ key: "couponApiPort", port, address: "127.0.0.1", service: "coupon-api" });
+    const { port, address } = target;
+    ports.push({ key: "couponApiPort", port, address, service: "coupon-api" });
   }
   return ports.filter(({ port }) => port > 0);
 }

@@ -3,15 +3,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { query, write } from "./influxdb";
 import { type Credentials, type Login, RunFailure, type RunRequest } from "./types";
 
+/** Whether a host is whoever asks for it: this machine or, asked for by a pod, that pod. */
+export const isOwnHost = (host: string) =>
+  /^(localhost|.+\.localhost|0\.0\.0\.0|127(\.\d+){3}|\[::1\])$/.test(host);
+
 /**
  * Whether load may be made on a URL's host: this machine, `*.local`, or one that is listed, by name
  * or as `*.` and a domain.
  */
 export function hostIsAllowed(url: string, allowedHosts: string[]): boolean {
   const { hostname } = new URL(url);
-  const always = /^(localhost|127(\.\d+){3}|\[::1\]|.+\.(localhost|local))$/;
   return (
-    always.test(hostname) ||
+    isOwnHost(hostname) ||
+    hostname.endsWith(".local") ||
     allowedHosts.some((allowed) =>
       allowed.startsWith("*.") ? hostname.endsWith(allowed.slice(1)) : hostname === allowed,
     )

@@ -1,4 +1,5 @@
 /** What goes into a run and what comes out of it. */
+import * as crypto from "node:crypto";
 import type { Figures, LoadProfile, MaxRegression, Rule, Thresholds, Unit } from "../k6/profile";
 
 /**
@@ -125,6 +126,17 @@ export const isStackName = (text: string) => /^[A-Za-z0-9][\w.-]{0,99}$/.test(te
 export function stackOf(id: string): string | undefined {
   const [, stack = ""] = /^(.+)-\d{8}T\d{6}Z$/.exec(id) ?? [];
   return isStackName(stack) ? stack : undefined;
+}
+
+/**
+ * A name for Kubernetes out of another: of at most 63 small letters, digits and `-`. Where that takes
+ * something away, it ends with a hash of what it was, so that different names stay different.
+ */
+export function kubernetesName(name: string): string {
+  const plain = name.toLowerCase().replace(/[^a-z0-9-]/g, "-");
+  if (plain === name && name.length <= 63 && !name.endsWith("-")) return name;
+  const hash = crypto.createHash("sha256").update(name).digest("hex").slice(0, 8);
+  return `${plain.slice(0, 54)}-${hash}`;
 }
 
 /** A text in one line, and without what moves a terminal's cursor. */
