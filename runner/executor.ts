@@ -13,8 +13,12 @@ export interface Ended {
 
 /** k6's part in a run. Output goes to `dir`; one k6 leaves its `report.html` there, too. */
 export interface Executor {
-  /** Such as `v1.8.1`. @throws RunFailure when k6 cannot be had */
-  version(): Promise<string>;
+  /**
+   * Such as `v1.8.1`, as told by k6 where it is to run.
+   *
+   * @throws RunFailure when k6 cannot be had
+   */
+  version(signal: AbortSignal): Promise<string>;
   /** Runs the script to its end, or to a graceful stop when `signal` fires. */
   run(id: string, dir: string, signal: AbortSignal): Promise<Ended[]>;
 }
