@@ -1,5 +1,6 @@
 /** Where k6 runs, behind one small interface. */
 import { dockerExecutor } from "./docker";
+import { kubernetesExecutor } from "./kubernetes";
 import { localExecutor } from "./local";
 import type { Credentials, RunRequest } from "./types";
 
@@ -23,8 +24,19 @@ export interface Executor {
   run(id: string, dir: string, signal: AbortSignal): Promise<Ended[]>;
 }
 
-export function executorFor(request: RunRequest, credentials: Credentials): Executor {
-  return request.executor.kind === "docker"
-    ? dockerExecutor(request, credentials, request.executor)
-    : localExecutor(request, credentials, request.executor.binary);
+/** @param say gets what there is to tell people between the run's own lines */
+export function executorFor(
+  request: RunRequest,
+  credentials: Credentials,
+  say: (line: string) => void = () => undefined,
+): Executor {
+  const { executor } = request;
+  switch (executor.kind) {
+    case "docker":
+      return dockerExecutor(request, credentials, executor);
+    case "local":
+      return localExecutor(request, credentials, executor.binary);
+    case "kubernetes":
+      return kubernetesExecutor(request, credentials, executor, say);
+  }
 }

@@ -53,6 +53,9 @@ function ofRunner({ cpu, parallelism }: Cluster, maxVUs: number): V1ResourceRequ
 
 const metadata = (run: string, name: string) => ({ name, labels: { [runLabel]: run } });
 
+/** How the operator asks a runner how it is. */
+const probe = { httpGet: { path: "/v1/status", port: 6565 } };
+
 /** Where the pods find the script, k6's configuration and what may be written. */
 const scratch = { name: "tmp", mountPath: "/tmp" };
 const configMount = { name: "config", mountPath: "/load-test", readOnly: true };
@@ -139,6 +142,9 @@ export function testRun(request: RunRequest, cluster: Cluster, id: string): Test
     image: cluster.image,
     resources: ofRunner(cluster, request.profile.maxVUs),
     env: variables(plainEnvironment),
+    // The operator's own would end a k6 that is short of processor, and find one ready late.
+    livenessProbe: { ...probe, periodSeconds: 30, timeoutSeconds: 30, failureThreshold: 20 },
+    readinessProbe: { ...probe, periodSeconds: 1, timeoutSeconds: 5 },
     volumes: [
       { name: "config", secret: { secretName: name } },
       { name: "tmp", emptyDir: {} },
