@@ -50,7 +50,10 @@ export function kubernetesExecutor(
       const url = request.influxdb.podUrl ?? request.influxdb.url;
       const config = k6Config(request, credentials, url);
       try {
-        await api.create(...filesOf(id, packed, config), testRun(request, cluster, id));
+        await api.create(
+          ...filesOf(id, packed.toString("base64"), config),
+          testRun(request.profile, cluster, id),
+        );
         return await watch(api, id, cluster.parallelism, dir, say, signal);
       } finally {
         await api.removeAll();

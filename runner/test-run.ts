@@ -1,14 +1,16 @@
 /** What a run makes in a cluster, as manifests: the gate's pod, the script, the login, the TestRun. */
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { stringify } from "yaml";
 import type {
   V1ConfigMap,
   V1Pod,
   V1ResourceRequirements,
   V1Secret,
 } from "@kubernetes/client-node" with { "resolution-mode": "import" };
+import type { LoadProfile } from "../k6/profile";
 import { memoryFor, outputArguments, plainEnvironment } from "./k6";
-import type { Cluster, RunRequest } from "./types";
+import type { Cluster } from "./types";
 
 /** The label of all that a run makes; its value is the run's name. */
 export const runLabel = "coupon-load-test/run";
@@ -107,8 +109,11 @@ export function gateManifests(cluster: Cluster, asked: Asked[]): [V1ConfigMap, V
   ];
 }
 
-/** What the runners share: the packed script, and the configuration with the writer's password. */
-export function filesOf(id: string, archive: Buffer, config: string): [V1ConfigMap, V1Secret] {
+/**
+ * What the runners share: the packed script, in base64, and the configuration with the writer's
+ * password.
+ */
+export function filesOf(id: string, archive: string, config: string): [V1ConfigMap, V1Secret] {
   const name = runName(id);
   return [
     {
@@ -116,7 +121,7 @@ export function filesOf(id: string, archive: Buffer, config: string): [V1ConfigM
       kind: "ConfigMap",
       metadata: metadata(name, name),
       immutable: true,
-      binaryData: { "archive.tar": archive.toString("base64") },
+      binaryData: { "archive.tar": archive },
     },
     {
       apiVersion: "v1",
@@ -129,7 +134,7 @@ export function filesOf(id: string, archive: Buffer, config: string): [V1ConfigM
 }
 
 /** The runners, each with its part of the load, and the starter that has them begin at once. */
-export function testRun(request: RunRequest, cluster: Cluster, id: string): TestRun {
+export function testRun({ maxVUs }: LoadProfile, cluster: Cluster, id: string): TestRun {
   const name = runName(id);
   const common = {
     serviceAccountName: cluster.serviceAccount,
@@ -140,7 +145,7 @@ export function testRun(request: RunRequest, cluster: Cluster, id: string): Test
   const runner = {
     ...common,
     image: cluster.image,
-    resources: ofRunner(cluster, request.profile.maxVUs),
+    resources: ofRunner(cluster, maxVUs),
     env: variables(plainEnvironment),
     // The operator's own would end a k6 that is short of processor, and find one ready late.
     livenessProbe: { ...probe, periodSeconds: 30, timeoutSeconds: 30, failureThreshold: 20 },
@@ -182,6 +187,29 @@ export function testRun(request: RunRequest, cluster: Cluster, id: string): Test
       runner,
     },
   };
+}
+
+/** The manifests of a run that is still to come, without what is secret or not made yet, as YAML. */
+export function manifestsAhead(
+  stack: string,
+  script: string,
+  profile: LoadProfile,
+  cluster: Cluster,
+): string {
+  const id = `${stack}-YYYYMMDDTHHMMSSZ`;
+  const files = filesOf(id, `[${script} and what it opens, packed by k6 archive]`, "[secret]");
+  const all = [...files, testRun(profile, cluster, id)];
+  return all
+    .map(({ apiVersion, kind, metadata, ...rest }) =>
+      stringify(
+        {
+          ...{ apiVersion, kind, metadata: { namespace: cluster.namespace, ...metadata } },
+          ...rest,
+        },
+        { aliasDuplicateObjects: false, lineWidth: 0 },
+      ),
+    )
+    .join("---\n");
 }
 
 const variables = (values: Record<string, string>) =>
