@@ -5,9 +5,11 @@
  * and the process ends with its standard input: also when the test is killed.
  *
  * A bridge on the control plane's machine joins the machines; one veth pair joins this one to them.
- * Its own iptables rules stay as they are: what pods ask of it comes in like anything from outside.
- * No registry is reached and pods resolve no names. A NetworkPolicy is accepted and enforced by no
- * one, since the bridge plugin, which gives pods their network, knows none.
+ * Its iptables rules stay as they are: what pods ask of it comes in like anything from outside, and
+ * Docker's rules let outsiders reach the ports that containers publish. No registry is reached and
+ * pods resolve no names. A NetworkPolicy is accepted and enforced by no one, since the bridge
+ * plugin, which gives pods their network, knows none. A machine's disk is memory, which is fast and
+ * gone at once; so what a pod writes counts as memory that it takes.
  */
 import {
   execFile,
@@ -15,7 +17,7 @@ import {
   spawnSync,
   type ChildProcessWithoutNullStreams,
 } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs";
 import * as os from "node:os";
@@ -32,15 +34,21 @@ const needed = [
 const pluginFolders = ["/usr/lib/cni", "/opt/cni/bin"];
 
 const control = "control";
-/** Every machine's address, and of a worker the addresses of its pods. */
-const machines: Record<string, { address: string; pods?: string }> = {
-  [control]: { address: "10.187.0.2" },
-  "worker-1": { address: "10.187.0.11", pods: "10.187.1.0/24" },
-  "worker-2": { address: "10.187.0.12", pods: "10.187.2.0/24" },
-};
-const hostAddress = "10.187.0.1";
-const services = { range: "10.187.255.0/24", api: "10.187.255.1" };
-const workers = Object.keys(machines).filter((name) => name !== control);
+const workers = ["worker-1", "worker-2"];
+const machines = [control, ...workers];
+
+/** The addresses of one cluster. */
+class Network {
+  // The second number is one that this machine has no route to.
+  private readonly prefix = `10.${unusedNumber()}`;
+  readonly host = `${this.prefix}.0.1`;
+  readonly services = `${this.prefix}.255.0/24`;
+  /** The API as a service. */
+  readonly api = `${this.prefix}.255.1`;
+
+  of = (machine: string) => `${this.prefix}.0.${10 + machines.indexOf(machine)}`;
+  podsOn = (worker: string) => `${this.prefix}.${10 + machines.indexOf(worker)}.0/24`;
+}
 
 /** Whom the API knows, by the name of the file that each one has: user and group. */
 const users: Record<string, [user: string, group?: string]> = {
@@ -60,13 +68,14 @@ interface Machine {
 export class Cluster {
   // With our process id, by which the next one knows that nobody needs it any more.
   private readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), `kubernetes-${process.pid}-`));
+  private readonly network = new Network();
   private readonly running = new Map<string, Machine>();
   /** The interface by which this machine reaches the others; 15 characters at most. */
   private readonly link = `k8s-${randomBytes(4).toString("hex")}`;
   /** A file for kubectl, Pulumi and the like: an administrator, by the context `coupon-load-test`. */
   readonly kubeconfig = path.join(this.folder, "admin.json");
   /** Where pods reach this machine's processes, and containers that publish ports on this address. */
-  readonly hostAddress = hostAddress;
+  readonly hostAddress = this.network.host;
   readonly nodes = workers;
 
   /**
@@ -81,7 +90,7 @@ export class Cluster {
       return cluster;
     } catch (error) {
       await cluster.remove();
-      const [line] = (error as Error).message.split("\n");
+      const line = (error as Error).message.split("\n").at(-1);
       return { missing: `a Kubernetes cluster of the test's own cannot be started: ${line}` };
     }
   }
@@ -100,15 +109,19 @@ export class Cluster {
       await run("docker", "save", `--output=${saved}`, ...names);
       archives.push(saved);
     }
+    const put = `nsenter "$1" --mount ctr --namespace=k8s.io images import - <"$2"`;
+    const nodes = workers.filter((name) => this.running.has(name));
     for (const archive of archives) {
-      const into = ["ctr", "--namespace=k8s.io", "images", "import", archive];
-      const nodes = workers.filter((name) => this.running.has(name));
-      await Promise.all(nodes.map((name) => this.inside(name, "mount", ...into)));
+      const puts = nodes.map((name) => run("sh", "-c", put, "sh", this.target(name), archive));
+      await Promise.all(puts);
     }
     fs.rmSync(saved, { force: true });
   }
 
-  /** As a machine that loses power: nothing on it is told, and it stays away. */
+  /**
+   * As a machine that loses power: nothing on it is told, and it stays away. The API says so after
+   * some 11 s, and wants its pods elsewhere 5 s later.
+   */
   async killNode(name: string) {
     const machine = this.running.get(name);
     machine?.process.stdin.destroy();
@@ -133,14 +146,16 @@ export class Cluster {
     // What holds a pod's namespaces; the official one comes from a registry.
     const pause = await otherImage(images[0], "pause", 'ENTRYPOINT ["sleep", "infinity"]');
 
-    for (const name of Object.keys(machines)) {
+    for (const name of machines) {
       fs.mkdirSync(path.join(this.folder, name, "lib"), { recursive: true });
       fs.mkdirSync(path.join(this.folder, name, "log"));
     }
     await this.configureControlPlane();
     for (const name of workers) this.configureWorker(name, plugins, pause);
-    await this.boot(control, controlPlane);
-    await Promise.all(workers.map((name) => this.boot(name, worker(name, this.cgroup(name)))));
+    await this.boot(control, controlPlane(this.network));
+    await Promise.all(
+      workers.map((name) => this.boot(name, worker(name, this.network, this.cgroup(name)))),
+    );
     await this.ready();
     await this.load([pause, ...images]);
   }
@@ -149,7 +164,7 @@ export class Cluster {
   private async configureControlPlane() {
     const lib = path.join(this.folder, control, "lib");
     const names = [
-      ...[machines[control].address, services.api].map((address) => `IP:${address}`),
+      ...[this.network.of(control), this.network.api].map((address) => `IP:${address}`),
       ...["kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(
         (name) => `DNS:${name}`,
       ),
@@ -169,7 +184,7 @@ export class Cluster {
           {
             name: context,
             cluster: {
-              server: `https://${machines[control].address}:6443`,
+              server: `https://${this.network.of(control)}:6443`,
               "certificate-authority-data": certificate,
             },
           },
@@ -178,7 +193,7 @@ export class Cluster {
         contexts: [{ name: context, context: { cluster: context, user } }],
       };
       write(path.join(this.folder, `${name}.json`), config);
-      const readers = name === "proxy" ? workers : [name in machines ? name : control];
+      const readers = name === "proxy" ? workers : [workers.includes(name) ? name : control];
       for (const at of readers) write(path.join(this.folder, at, "lib", `${name}.json`), config);
       return `${token},${user},${user},${group}\n`;
     });
@@ -197,6 +212,8 @@ export class Cluster {
       // A full disk or a little memory is no reason here to evict pods or to remove images.
       ...{ evictionHard: { "memory.available": "50Mi" }, imageGCHighThresholdPercent: 100 },
       ...{ failSwapOn: false, oomScoreAdj: 0, volumePluginDir: "/var/lib/kubelet/plugins" },
+      // No name server: a look-up fails at once.
+      resolvConf: "",
       // A sign of life every 2 s, for a controller manager that waits for 10.
       ...{ nodeLeaseDurationSeconds: 8, nodeStatusUpdateFrequency: "4s" },
     });
@@ -210,7 +227,7 @@ export class Cluster {
       oomScoreAdj: 0,
     });
     const bridge = { type: "bridge", bridge: "cni0", isDefaultGateway: true, hairpinMode: true };
-    const ipam = { type: "host-local", ranges: [[{ subnet: machines[name].pods }]] };
+    const ipam = { type: "host-local", ranges: [[{ subnet: this.network.podsOn(name) }]] };
     fs.mkdirSync(at("cni/net.d"), { recursive: true });
     write(at("cni/net.d/pods.conflist"), {
       ...{ cniVersion: "0.4.0", name: "pods" },
@@ -238,15 +255,16 @@ export class Cluster {
       "unshare",
       [
         ...["--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child"],
-        ...["--mount-proc", "bash", "-c", `${setUp(name)}${script}${untilTheEnd}`],
+        ...["--mount-proc", "bash", "-c", `${setUp(name, this.network)}${script}${untilTheEnd}`],
       ],
       { cwd: path.join(this.folder, name) },
     );
+    child.stdin.on("error", () => undefined); // It ended, which is told below.
     let complaint = "";
     child.stderr.on("data", (text) => (complaint += text));
     const off = once(child, "exit");
     this.running.set(name, { process: child, off });
-    const dead = off.then(() => Promise.reject(new Error(`${name}: ${complaint}`)));
+    const dead = off.then(() => Promise.reject(new Error(`${name}: ${complaint.trim()}`)));
     const line = () => Promise.race([once(child.stdout, "data"), dead]);
     await line();
     await this.join(name, `${child.pid}`);
@@ -258,29 +276,31 @@ export class Cluster {
   private async join(name: string, pid: string) {
     if (name === control) {
       await run("ip", "link", "add", this.link, "type", "veth", "peer", "host", "netns", pid);
-      await run("ip", "address", "add", `${hostAddress}/24`, "dev", this.link);
+      await run("ip", "address", "add", `${this.network.host}/24`, "dev", this.link);
       await run("ip", "link", "set", this.link, "up");
-      await this.inside(control, "net", "ip", "link", "add", "lan", "type", "bridge");
-      await this.inside(control, "net", "ip", "link", "set", "host", "master", "lan", "up");
+      // With an address of its own: else it has one of its ports', and loses it with a killed node.
+      const bridge = ["lan", "address", "02:00:0a:bb:00:02", "type", "bridge"];
+      await this.ip("link", "add", ...bridge);
+      await this.ip("link", "set", "host", "master", "lan", "up");
     } else {
       const bridge = `${this.running.get(control)?.process.pid}`;
       const ends = ["lan", "netns", pid, "type", "veth", "peer", name, "netns", bridge];
       await run("ip", "link", "add", ...ends);
-      await this.inside(control, "net", "ip", "link", "set", name, "master", "lan", "up");
+      await this.ip("link", "set", name, "master", "lan", "up");
     }
   }
 
-  /** A command in a machine's network, or among its files. */
-  private inside(name: string, namespace: "net" | "mount", ...command: string[]) {
-    const target = `--target=${this.running.get(name)?.process.pid}`;
-    return run("nsenter", target, `--${namespace}`, ...command);
-  }
+  /** `ip` in the network of the control plane's machine. */
+  private ip = (...args: string[]) => run("nsenter", this.target(control), "--net", "ip", ...args);
+
+  /** What nsenter is told to enter a machine. */
+  private target = (name: string) => `--target=${this.running.get(name)?.process.pid}`;
 
   private cgroup = (name: string) => `${path.basename(this.folder)}-${name}`;
 
   /** Waits until both nodes are ready and pods can be made. */
   private async ready() {
-    const end = Date.now() + 2 * 60_000;
+    const end = Date.now() + 3 * 60_000;
     for (;;) {
       try {
         const nodes = workers.map((name) => `node/${name}`);
@@ -297,17 +317,12 @@ export class Cluster {
 
 // Machines ----------------------------------------------------------------------------------------
 
-const routes = (from: string) =>
-  workers
-    .filter((name) => name !== from)
-    .map((name) => `ip route add ${machines[name].pods} via ${machines[name].address}\n`)
-    .join("");
-
 /** The first lines of every machine, which waits until it is joined to the others. */
-const setUp = (name: string) => `
+const setUp = (name: string, network: Network) => `
 set -e
 mount -t tmpfs run /run
-mount --bind lib /var/lib
+mount -t tmpfs lib /var/lib
+cp -r lib/. /var/lib
 mount --bind log /var/log
 echo ${name} >/proc/sys/kernel/hostname
 keep() { while "$@" || :; do sleep 0.2; done >>"/var/log/$1.log" 2>&1 </dev/null & }
@@ -315,13 +330,17 @@ echo here
 read -r
 ip link set lo up
 ip link set lan up
-ip address add ${machines[name].address}/24 dev lan
-${routes(name)}`;
+ip address add ${network.of(name)}/24 dev lan
+${workers
+  .filter((other) => other !== name)
+  .map((other) => `ip route add ${network.podsOn(other)} via ${network.of(other)}`)
+  .join("\n")}
+`;
 
-const controlPlane = `
+const controlPlane = (network: Network) => `
 keep etcd --data-dir=/run/etcd --log-level=warn
 keep kube-apiserver --etcd-servers=http://127.0.0.1:2379 \\
-  --advertise-address=${machines[control].address} --service-cluster-ip-range=${services.range} \\
+  --advertise-address=${network.of(control)} --service-cluster-ip-range=${network.services} \\
   --tls-cert-file=/var/lib/api.crt --tls-private-key-file=/var/lib/api.key \\
   --service-account-issuer=https://kubernetes.default.svc \\
   --service-account-key-file=/var/lib/api.crt --service-account-signing-key-file=/var/lib/api.key \\
@@ -341,7 +360,7 @@ const kernel = {
   "kernel/keys/root_maxbytes": 25000000,
 };
 
-const worker = (name: string, cgroup: string) => `
+const worker = (name: string, network: Network, cgroup: string) => `
 for root in /sys/fs/cgroup/*/; do mkdir -p "$root"${cgroup}; done
 cd /sys/fs/cgroup/cpuset
 for file in cpuset.cpus cpuset.mems; do cat $file >${cgroup}/$file; done
@@ -351,7 +370,7 @@ ${Object.entries(kernel)
   .join("\n")}
 keep containerd --config=/var/lib/containerd.toml
 keep kubelet --config=/var/lib/kubelet.json --kubeconfig=/var/lib/${name}.json \\
-  --node-ip=${machines[name].address}
+  --node-ip=${network.of(name)}
 keep kube-proxy --config=/var/lib/proxy-config.json
 `;
 
@@ -360,6 +379,14 @@ const untilTheEnd = `
 echo up
 while read -r; do :; done
 `;
+
+function unusedNumber(): number {
+  const { stdout } = spawnSync("ip", ["route"], { encoding: "utf8" });
+  for (;;) {
+    const number = randomInt(64, 128);
+    if (!stdout?.includes(`10.${number}.`)) return number;
+  }
+}
 
 /** Removes what tests left that were killed; their machines ended with them. */
 function sweep() {
