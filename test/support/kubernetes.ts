@@ -50,14 +50,23 @@ class Network {
   podsOn = (worker: string) => `${this.prefix}.${10 + machines.indexOf(worker)}.0/24`;
 }
 
-/** Whom the API knows, by the name of the file that each one has: user and group. */
-const users: Record<string, [user: string, group?: string]> = {
-  admin: ["admin", "system:masters"],
-  manager: ["system:kube-controller-manager"],
-  scheduler: ["system:kube-scheduler"],
-  proxy: ["system:kube-proxy"],
+interface User {
+  name: string;
+  group?: string;
+  /** The folders of the cluster's that have a file for it. */
+  at: string[];
+}
+
+/** Whom the API knows, by the name of the file. */
+const users: Record<string, User> = {
+  admin: { name: "admin", group: "system:masters", at: ["."] },
+  manager: { name: "system:kube-controller-manager", at: [`${control}/lib`] },
+  scheduler: { name: "system:kube-scheduler", at: [`${control}/lib`] },
+  proxy: { name: "system:kube-proxy", at: workers.map((name) => `${name}/lib`) },
 };
-for (const name of workers) users[name] = [`system:node:${name}`, "system:nodes"];
+for (const name of workers) {
+  users[name] = { name: `system:node:${name}`, group: "system:nodes", at: [`${name}/lib`] };
+}
 
 interface Machine {
   process: ChildProcessWithoutNullStreams;
@@ -175,27 +184,19 @@ export class Cluster {
       ...["-keyout", path.join(lib, "api.key"), "-out", path.join(lib, "api.crt")],
     );
     const certificate = fs.readFileSync(path.join(lib, "api.crt")).toString("base64");
-    const tokens = Object.entries(users).map(([name, [user, group = ""]]) => {
+    const server = `https://${this.network.of(control)}:6443`;
+    const cluster = { server, "certificate-authority-data": certificate };
+    const context = "coupon-load-test";
+    const tokens = Object.entries(users).map(([file, { name, group = "", at }]) => {
       const token = randomBytes(16).toString("hex");
-      const context = "coupon-load-test";
       const config = {
         ...{ apiVersion: "v1", kind: "Config", "current-context": context },
-        clusters: [
-          {
-            name: context,
-            cluster: {
-              server: `https://${this.network.of(control)}:6443`,
-              "certificate-authority-data": certificate,
-            },
-          },
-        ],
-        users: [{ name: user, user: { token } }],
-        contexts: [{ name: context, context: { cluster: context, user } }],
+        clusters: [{ name: context, cluster }],
+        users: [{ name, user: { token } }],
+        contexts: [{ name: context, context: { cluster: context, user: name } }],
       };
-      write(path.join(this.folder, `${name}.json`), config);
-      const readers = name === "proxy" ? workers : [workers.includes(name) ? name : control];
-      for (const at of readers) write(path.join(this.folder, at, "lib", `${name}.json`), config);
-      return `${token},${user},${user},${group}\n`;
+      for (const folder of at) write(path.join(this.folder, folder, `${file}.json`), config);
+      return `${token},${name},${name},${group}\n`;
     });
     fs.writeFileSync(path.join(lib, "tokens.csv"), tokens.join(""), { mode: 0o600 });
   }
@@ -209,7 +210,7 @@ export class Cluster {
       authorization: { mode: "AlwaysAllow" },
       containerRuntimeEndpoint: "unix:///run/containerd/containerd.sock",
       ...{ failCgroupV1: false, cgroupDriver: "cgroupfs", cgroupRoot: `/${this.cgroup(name)}` },
-      // A full disk or a little memory is no reason here to evict pods or to remove images.
+      // A full disk is no reason here to evict pods or to remove images, nor is little memory.
       ...{ evictionHard: { "memory.available": "50Mi" }, imageGCHighThresholdPercent: 100 },
       ...{ failSwapOn: false, oomScoreAdj: 0, volumePluginDir: "/var/lib/kubelet/plugins" },
       // No name server: a look-up fails at once.
