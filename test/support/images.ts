@@ -468,7 +468,8 @@ async function aptMirror(suite: string): Promise<string | undefined> {
 
 // This machine ------------------------------------------------------------------------------------
 
-async function onPath(...names: string[]): Promise<string[]> {
+/** Where these programs are; a Missing names those that are not there. */
+export async function onPath(...names: string[]): Promise<string[]> {
   const folders = searchPath().split(delimiter);
   const found: string[] = [];
   const absent: string[] = [];
