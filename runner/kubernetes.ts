@@ -36,12 +36,11 @@ export function kubernetesExecutor(
   return {
     async version(signal) {
       const api = await connect(cluster);
-      await api.removeAll();
-      try {
-        return await passGate(api, request, cluster, signal);
-      } finally {
+      return cleanly(api, async () => {
+        // What a run has left that was killed.
         await api.removeAll();
-      }
+        return passGate(api, request, cluster, signal);
+      });
     },
     async run(id, dir, signal) {
       const packed = await pack(request, cluster, dir);
@@ -49,17 +48,27 @@ export function kubernetesExecutor(
       const api = await connect(cluster);
       const url = request.influxdb.podUrl ?? request.influxdb.url;
       const config = k6Config(request, credentials, url);
-      try {
-        await api.create(
-          ...filesOf(id, packed.toString("base64"), config),
-          testRun(request.profile, cluster, id),
-        );
-        return await watch(api, id, cluster.parallelism, dir, say, signal);
-      } finally {
-        await api.removeAll();
-      }
+      return cleanly(api, async () => {
+        const files = filesOf(id, packed.toString("base64"), config);
+        await api.create(...files, testRun(request.profile, cluster, id));
+        return watch(api, id, cluster.parallelism, dir, say, signal);
+      });
     },
   };
+}
+
+/** Does what makes something in the cluster, and has all of it gone again, however that ends. */
+async function cleanly<T>(api: Api, work: () => Promise<T>): Promise<T> {
+  try {
+    const done = await work();
+    await api.removeAll();
+    return done;
+  } catch (error) {
+    // Why it ended matters more than what could not be removed, which the next run tries again.
+    await api.removeAll().catch(() => undefined);
+    if (error instanceof RunFailure) throw error;
+    throw new RunFailure(`the cluster does not answer as it should: ${reasonOf(error)}`);
+  }
 }
 
 /** What is asked of the cluster, each refusal told in one line. */
@@ -113,8 +122,10 @@ class Api {
     return items.find(({ involvedObject }) => involvedObject.name?.startsWith(`${run}-`))?.message;
   }
 
-  /** Whether a node answers the cluster; `undefined` where nobody may tell us. */
-  async nodeIsReady(name: string): Promise<boolean | undefined> {
+  /** Whether a pod's node answers the cluster; `undefined` without one, or if that is not for us. */
+  async nodeIsReady({ spec }: client.V1Pod): Promise<boolean | undefined> {
+    const name = spec?.nodeName;
+    if (!name) return undefined;
     try {
       const { status } = await this.core.readNode({ name });
       return status?.conditions?.find(({ type }) => type === "Ready")?.status === "True";
@@ -139,8 +150,9 @@ class Api {
   async removeAll() {
     const { namespace } = this;
     const those = { namespace, labelSelector: runLabel };
-    const absent = ({ code, ...error }: { code?: number }) => {
-      if (code !== 404) throw new RunFailure(`the cluster removes nothing: ${reasonOf(error)}`);
+    // Where there is no operator, there are no TestRuns either.
+    const absent = (error: { code?: number }) => {
+      if (error.code !== 404) throw error;
     };
     await this.custom
       .deleteCollectionNamespacedCustomObject({ ...testRuns, ...those })
@@ -155,8 +167,8 @@ class Api {
     // Those on a node that is gone stay for as long as it may come back.
     for (let tries = 0; tries < patience; tries++) {
       const left = [...(await this.pods(runLabel)), ...(await this.pods("k6_cr"))];
-      const ready = await Promise.all(left.map((pod) => this.nodeIsReady(nodeOf(pod))));
-      if (ready.every((isReady) => isReady === false)) return;
+      const ready = await Promise.all(left.map((pod) => this.nodeIsReady(pod)));
+      if (ready.every((each) => each === false)) return;
       await sleep(1000);
     }
     throw new RunFailure(`pods of the run do not end in namespace ${namespace}`);
@@ -376,8 +388,8 @@ async function watch(
         api.pods(`k6_cr=${name}`),
         api.testRun(name).then(({ status }) => status?.stage ?? ""),
       ]).catch((error) => {
-        if (Date.now() - answered < patience * 1000) return [undefined, ""] as const;
-        throw new RunFailure(`the cluster does not answer: ${reasonOf(error)}`);
+        if (Date.now() - answered > patience * 1000) throw error;
+        return [undefined, ""] as const;
       });
       if (!pods) continue;
       answered = Date.now();
@@ -394,7 +406,7 @@ async function watch(
       if (problem) throw new RunFailure(problem);
       if (stage === "error") throw new RunFailure("the k6 operator reports an error, see its log");
 
-      begun ||= stage === "started" || ended.length > 0;
+      begun ||= ended.length > 0 || pods.some(hasStarted);
       if (!begun) await requireProgress(api, name, stage, created, pods.length, parallelism);
       tell(progressOf(runners, begun));
     }
@@ -403,6 +415,10 @@ async function watch(
     for (const runner of runners) await runner.keepLog(api);
   }
 }
+
+/** Whether this is the starter's pod, and it has had all runners begin. */
+const hasStarted = ({ metadata, status }: client.V1Pod) =>
+  /-starter$/.test(metadata?.labels?.["job-name"] ?? "") && status?.phase === "Succeeded";
 
 /** Refuses to wait longer for what will not come. */
 async function requireProgress(
@@ -431,10 +447,10 @@ async function requireProgress(
 function progressOf(runners: Runner[], begun: boolean): string {
   const counts = new Map<string, number>();
   for (const { node } of runners) if (node) counts.set(node, (counts.get(node) ?? 0) + 1);
-  const nodes = [...counts].map(([node, count]) => `${node}: ${count}`).join(", ");
+  const nodes = [...counts].map(([node, count]) => `${node}: ${count}`).sort();
   const ended = runners.filter(({ exitCode }) => exitCode !== undefined).length;
   const state = ended > 0 ? `${ended} have ended` : begun ? "all have begun" : "not all have begun";
-  return `runners ${runners.length}, ${state}${nodes && ` (${nodes})`}`;
+  return `runners ${runners.length}, ${state}${nodes.length > 0 ? ` (${nodes.join(", ")})` : ""}`;
 }
 
 /** One runner, from its pod's first sight to its end. */
@@ -477,7 +493,7 @@ class Runner {
     if (!this.pod) return lost("is gone");
     const { reason, message } = status ?? {};
     if (status?.phase === "Failed") return lost(`failed: ${oneLine(`${reason} ${message ?? ""}`)}`);
-    if (this.node && (await api.nodeIsReady(this.node)) === false) {
+    if ((await api.nodeIsReady(this.pod)) === false) {
       return lost("does not answer, nor does the node");
     }
     return metadata?.deletionTimestamp ? lost("was told to end") : undefined;
