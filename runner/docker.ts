@@ -7,14 +7,11 @@ import { promisify } from "node:util";
 import * as tar from "tar-stream";
 import { ownScript } from "../k6/profile";
 import type { Executor } from "./executor";
-import { ended, k6Arguments, k6Config, k6Environment, versionOf } from "./k6";
+import { ended, k6Arguments, k6Config, k6Environment, memoryFor, versionOf } from "./k6";
 import { scriptFiles } from "./script";
 import { type Credentials, RunFailure, type RunRequest } from "./types";
 
 const exec = promisify(execFile);
-
-/** What a virtual user may take, after what k6's documentation says of simple scripts (1 to 5 MB). */
-const megabytesPerVU = 5;
 
 export function dockerExecutor(
   request: RunRequest,
@@ -29,7 +26,7 @@ export function dockerExecutor(
       const out = `${folder}/out`;
       const container = `${id}-k6`;
       const script = path.resolve(request.script);
-      const memory = `${1024 + megabytesPerVU * request.profile.maxVUs}m`;
+      const memory = `${memoryFor(request.profile.maxVUs)}m`;
       const args = k6Arguments(request, id, {
         config: `${folder}/config.json`,
         out,

@@ -1,5 +1,6 @@
 /** Where k6 runs, behind one small interface. */
 import { dockerExecutor } from "./docker";
+import { kubernetesExecutor } from "./kubernetes";
 import { localExecutor } from "./local";
 import type { Credentials, RunRequest } from "./types";
 
@@ -13,14 +14,29 @@ export interface Ended {
 
 /** k6's part in a run. Output goes to `dir`; one k6 leaves its `report.html` there, too. */
 export interface Executor {
-  /** Such as `v1.8.1`. @throws RunFailure when k6 cannot be had */
-  version(): Promise<string>;
+  /**
+   * Such as `v1.8.1`, as told by k6 where it is to run.
+   *
+   * @throws RunFailure when k6 cannot be had
+   */
+  version(signal: AbortSignal): Promise<string>;
   /** Runs the script to its end, or to a graceful stop when `signal` fires. */
   run(id: string, dir: string, signal: AbortSignal): Promise<Ended[]>;
 }
 
-export function executorFor(request: RunRequest, credentials: Credentials): Executor {
-  return request.executor.kind === "docker"
-    ? dockerExecutor(request, credentials, request.executor)
-    : localExecutor(request, credentials, request.executor.binary);
+/** @param say gets what there is to tell people between the run's own lines */
+export function executorFor(
+  request: RunRequest,
+  credentials: Credentials,
+  say: (line: string) => void = () => undefined,
+): Executor {
+  const { executor } = request;
+  switch (executor.kind) {
+    case "docker":
+      return dockerExecutor(request, credentials, executor);
+    case "local":
+      return localExecutor(request, credentials, executor.binary);
+    case "kubernetes":
+      return kubernetesExecutor(request, credentials, executor, say);
+  }
 }

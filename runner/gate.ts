@@ -100,11 +100,14 @@ export async function gate(
   if (!hostIsAllowed(url, request.allowedHosts)) {
     throw new RunFailure(`the target ${url} is on a host that allowedHosts does not name`);
   }
-  const answer = await waitForAnswer(url + (health ?? ""), 30, signal, ready).catch((error) => {
-    throw new RunFailure(`the target did not answer: ${error.message}`);
-  });
-  // A target that tells its health is the stack's own.
-  if (!health) await requireAllowedRedirects(url, answer, request.allowedHosts);
+  // What pods of a cluster see may be another matter, so there the executor has one of them ask.
+  if (request.executor.kind !== "kubernetes") {
+    const answer = await waitForAnswer(url + (health ?? ""), 30, signal, ready).catch((error) => {
+      throw new RunFailure(`the target did not answer: ${error.message}`);
+    });
+    // A target that tells its health is the stack's own.
+    if (!health) await requireAllowedRedirects(url, answer, request.allowedHosts);
+  }
 
   // One point of one series, overwritten by each run: proof that writer and reader work together.
   const now = Date.now();

@@ -21,31 +21,45 @@ export async function versionOf([command, ...args]: string[]): Promise<string> {
 
 /** The command line. It holds no secret: the writer's password is in the configuration file. */
 export function k6Arguments(
-  { profile, thresholds }: RunRequest,
+  request: RunRequest,
   id: string,
   at: { config: string; out: string; script: string; baseUrl: string },
 ): string[] {
-  return [
-    "run",
-    ...["--config", at.config, "--out", "influxdb", "--tag", `testid=${id}`],
-    ...["--summary-export", `${at.out}/k6-summary.json`, "--no-color", "--no-usage-report"],
-    ...["--env", `BASE_URL=${at.baseUrl}`],
-    ...["--env", `PROFILE=${JSON.stringify(profile)}`],
-    ...["--env", `THRESHOLDS=${JSON.stringify(thresholds)}`],
-    at.script,
-  ];
+  const outputs = outputArguments(id, at.config, `${at.out}/k6-summary.json`);
+  return ["run", ...outputs, ...scriptArguments(request, at.baseUrl), at.script];
 }
 
-/** k6's own HTML report; port -1 keeps its live page shut. */
+/** Where a run's points and summary go. */
+export const outputArguments = (id: string, config: string, summary: string) => [
+  ...["--config", config, "--out", "influxdb", "--tag", `testid=${id}`],
+  ...["--summary-export", summary, "--no-color", "--no-usage-report"],
+];
+
+/** What a script finds in its `__ENV`. */
+export const scriptArguments = ({ profile, thresholds }: RunRequest, baseUrl: string) => [
+  ...["--env", `BASE_URL=${baseUrl}`],
+  ...["--env", `PROFILE=${JSON.stringify(profile)}`],
+  ...["--env", `THRESHOLDS=${JSON.stringify(thresholds)}`],
+];
+
+/** MiB that k6 may take: per virtual user what its documentation says of simple scripts (1 to 5 MB). */
+export const memoryFor = (maxVUs: number) => 1024 + 5 * maxVUs;
+
+/** k6's own HTML report as well; port -1 keeps its live page shut. */
 export const k6Environment = (out: string) => ({
   K6_WEB_DASHBOARD: "true",
   K6_WEB_DASHBOARD_PORT: "-1",
   K6_WEB_DASHBOARD_PERIOD: "1s",
   K6_WEB_DASHBOARD_EXPORT: `${out}/report.html`,
+  ...plainEnvironment,
+});
+
+/** What k6 has in its environment wherever it runs. */
+export const plainEnvironment = {
   K6_AUTO_EXTENSION_RESOLUTION: "false",
   // A proxy, which Docker's own configuration may give to every container, would be measured, too.
   NO_PROXY: "*",
-});
+};
 
 /**
  * k6's configuration file: the store, and options for scripts that set none of their own (a

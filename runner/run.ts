@@ -6,8 +6,10 @@ import { heartbeat } from "../dashboards/queries";
 import { gate, waitForAnswer } from "./gate";
 import { write } from "./influxdb";
 import { type Ended, executorFor } from "./executor";
+import { patienceToStart } from "./kubernetes";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
 import { breach, headline, markdown, regression, rounded } from "./report";
+import { exportsOf } from "./script";
 import {
   type Credentials,
   oneLine,
@@ -79,8 +81,11 @@ export async function runLoadTest(
     endedAt: started,
   };
   try {
-    const executor = executorFor(request, credentials);
-    const [k6Version] = await Promise.all([executor.version(), gate(request, credentials, signal)]);
+    const executor = executorFor(request, credentials, say);
+    const [k6Version] = await Promise.all([
+      executor.version(signal),
+      gate(request, credentials, signal),
+    ]);
     summary.k6Version = k6Version;
     const source = { influxdb: request.influxdb, reader: credentials.reader };
     entry.baseline = await findBaseline(source, request);
@@ -138,6 +143,11 @@ export async function runLoadTest(
         `k6 cut off ${cutOff} iterations that had not ended: their last requests are in no figure`,
       );
     }
+    const each = request.executor.kind === "kubernetes" ? request.executor.parallelism : 1;
+    const hooks = each > 1 ? exportsOf(request.script).filter(isHook) : [];
+    if (hooks.length > 0) {
+      summary.warnings.push(`each of the ${each} runners ran ${hooks.join(" and ")} of the script`);
+    }
     const tooManySeries = await seriesWarning(source, id, request.maxSeries);
     if (tooManySeries) summary.warnings.push(tooManySeries);
 
@@ -183,6 +193,9 @@ export async function runLoadTest(
     say(headline(summary));
   }
 }
+
+/** What k6 runs once before and once after a test. */
+const isHook = (name: string) => name === "setup" || name === "teardown";
 
 const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);
 
@@ -262,13 +275,15 @@ function reportProgress(
  *
  * @param log what k6 has logged so far
  */
-export function timeFor({ script, profile }: RunRequest, log: string) {
+export function timeFor({ script, profile, executor }: RunRequest, log: string) {
   // k6 gives iterations 30 s to end. A script's own options may say otherwise; k6 tells what it plans.
   const announced = /([\dhms.]+) max duration \(incl\. graceful stop\)/.exec(log)?.[1] ?? "";
   const own = (durationSeconds(profile.duration) ?? 0) + 30;
   const test = Math.max(own, durationSeconds(announced) ?? 0);
   // To start and to write its last points; for other scripts also to set up and to tear down.
-  return { test, k6: test + (script === ownScript ? 60 : 180) };
+  const around = script === ownScript ? 60 : 180;
+  const start = executor.kind === "kubernetes" ? patienceToStart : 0;
+  return { test, k6: test + around + start };
 }
 
 /** Fires when k6 should have ended: it waits without end for an InfluxDB that hangs. */

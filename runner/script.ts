@@ -2,7 +2,7 @@
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { transformSync } from "esbuild";
+import { buildSync, transformSync } from "esbuild";
 import { RunFailure } from "./types";
 
 /**
@@ -38,6 +38,19 @@ export function scriptHash(script: string): string {
     hash.update(`${name}\0${kept.length}\0`).update(kept);
   }
   return hash.digest("hex");
+}
+
+/** The names that a script exports, such as `default`, `options` and `setup`. */
+export function exportsOf(script: string): string[] {
+  const { metafile } = buildSync({
+    entryPoints: [path.resolve(script)],
+    absWorkingDir: process.cwd(),
+    format: "esm",
+    write: false,
+    metafile: true,
+    logLevel: "silent",
+  });
+  return Object.values(metafile.outputs).flatMap(({ exports }) => exports);
 }
 
 /** What of a file k6 goes by: of code, no comment. A file that does not compile is taken whole. */

@@ -98,8 +98,18 @@ export function loadTestLine({ loadTest }: Preview): string {
   return `the load test will run: ${what.length > 0 ? what.join(", ") : loadTest.why}`;
 }
 
-/** `preview.md`. @param diff Pulumi's own text of the same preview */
-export function previewMarkdown(stack: string, preview: Preview, diff: string): string {
+/**
+ * `preview.md`.
+ *
+ * @param diff Pulumi's own text of the same preview
+ * @param manifests what the load test will make in a cluster, as YAML
+ */
+export function previewMarkdown(
+  stack: string,
+  preview: Preview,
+  diff: string,
+  manifests?: string,
+): string {
   const { changes, unchanged, loadTest } = preview;
   const lines = [`### Preview of stack \`${stack}\``, ""];
   lines.push(
@@ -124,11 +134,17 @@ export function previewMarkdown(stack: string, preview: Preview, diff: string): 
   if (changes.length > 0) {
     const all = diff.trim();
     const cut = all.length > longestDiff ? "\n… the rest is left out, make preview shows it" : "";
-    lines.push("<details><summary>Diff</summary>", "");
-    lines.push("````diff", all.slice(0, longestDiff) + cut, "````", "", "</details>", "");
+    lines.push(...details("Diff", "diff", all.slice(0, longestDiff) + cut));
   }
+  if (manifests) lines.push(...details("Manifests of the load test", "yaml", manifests.trim()));
   return lines.join("\n");
 }
+
+/** What is to be seen when it is asked for. */
+const details = (title: string, language: string, text: string) => [
+  ...[`<details><summary>${title}</summary>`, ""],
+  ...["````" + language, text, "````", "", "</details>", ""],
+];
 
 /** A table's cell that Markdown leaves as it is. */
 const code = (text: string) =>

@@ -13,11 +13,19 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
-import { ConfigError, containerName, parseConfig, project, type StackConfig } from "../config";
+import {
+  ConfigError,
+  containerName,
+  namespaceName,
+  parseConfig,
+  project,
+  type StackConfig,
+} from "../config";
 import { removeLeftContainers } from "../runner/docker";
 import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
+import { manifestsAhead } from "../runner/test-run";
 import { RunFailure, stackOf, type Summary } from "../runner/types";
 import { backup, restore, type RunningStack } from "./backup";
 import { containersOf, driftOf, type Resource, start } from "./drift";
@@ -53,12 +61,14 @@ const commands: Record<string, () => Promise<void>> = {
   async preview() {
     const file = "preview.md";
     fs.rmSync(file, { force: true });
-    await prepare();
+    const config = await prepare();
     const args = ["preview", "--diff", ...changes(), ...(await testAgain(latestRun(stack)))];
     const { exitCode, shown, events } = await observed(...args);
     if (exitCode !== 0) throw endedBadly(exitCode);
     const preview = previewOf(events, loadTestUrn);
-    fs.writeFileSync(file, previewMarkdown(stack, preview, shown));
+    const manifests = preview.loadTest && manifestsOf(config);
+    fs.writeFileSync(file, previewMarkdown(stack, preview, shown, manifests));
+    if (manifests) console.log(`\nthe load test makes in the cluster:\n\n${manifests}`);
     console.log(`\n${loadTestLine(preview)}\nas Markdown  ${file}`);
   },
   async load() {
@@ -280,6 +290,14 @@ async function prepare() {
   selectBackend();
   const complaint = await selectStack("--create");
   if (complaint) throw new Failure(`Pulumi cannot create the stack ${stack}: ${complaint}`);
+  return config;
+}
+
+/** What a run makes in a cluster by itself, so that Pulumi does not show it. */
+function manifestsOf({ executor, script, profile }: StackConfig): string | undefined {
+  if (executor.kind !== "kubernetes") return undefined;
+  const cluster = { ...executor, namespace: namespaceName(stack), serviceAccount: "k6" };
+  return manifestsAhead(stack, script, profile, cluster);
 }
 
 /**
@@ -463,6 +481,10 @@ const endedBadly = (exitCode: number) =>
       (firstError ? `: ${firstError}` : "; its first error above says why"),
   );
 
+/** The page that k6 made of a run; the runners of a cluster leave none. */
+const report = (id: string) =>
+  fs.existsSync(path.join(runsFolder, id, "report.html")) ? "report.html" : "summary.md";
+
 /** Tells how `up` ended: the verdict, where to look, and the one line that says what went wrong. */
 function conclude(exitCode: number, previousRun?: string) {
   const newest = latestRun(stack);
@@ -481,7 +503,7 @@ function conclude(exitCode: number, previousRun?: string) {
   }
   console.log(
     ran
-      ? `report     ${runsFolder}/${newest.id}/report.html`
+      ? `report     ${runsFolder}/${newest.id}/${report(newest.id)}`
       : "no test was due: nothing that it depends on has changed",
   );
 }

@@ -39,7 +39,7 @@ describe("the images", () => {
   const keys: ImageKey[] = ["influxdbImage", "grafanaImage", "k6Image", "redisImage", "nodeImage"];
   const official = Object.fromEntries(keys.map((key) => [key, config[key].default])) as Images;
   const containers: string[] = [];
-  let found: Awaited<ReturnType<typeof testImages>>;
+  let found: Awaited<ReturnType<typeof testImages<ImageKey>>>;
 
   beforeAll(async () => {
     found = await testImages(official);

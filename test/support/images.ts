@@ -28,7 +28,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify, stripVTControlCharacters } from "node:util";
 
 export type ImageKey = "influxdbImage" | "grafanaImage" | "k6Image" | "redisImage" | "nodeImage";
-export type Images = Record<ImageKey, string>;
+/** The k6 operator's, for a cluster. */
+export type OperatorImageKey = "k6OperatorImage" | "k6StarterImage";
+export type Images<Key extends ImageKey | OperatorImageKey = ImageKey> = Record<Key, string>;
 
 const PREFIX = "coupon-load-test-e2e";
 /** The label that says what an image was made of; another value means: make it again. */
@@ -43,9 +45,9 @@ class Missing extends Error {}
  * The names to run the stack with, by configuration key, given the official ones; or what is
  * missing on this machine, in one sentence.
  */
-export async function testImages(
-  defaults: Images,
-): Promise<{ images: Images } | { missing: string }> {
+export async function testImages<Key extends ImageKey | OperatorImageKey>(
+  defaults: Images<Key>,
+): Promise<{ images: Images<Key> } | { missing: string }> {
   try {
     await run("docker", ["version", "--format", "{{.Server.Version}}"]);
     const { absent, reason } = await obtain(defaults);
@@ -61,6 +63,28 @@ export async function testImages(
   }
 }
 
+/**
+ * The k6 operator's Helm chart, beside the operator's program as packages lay such files out
+ * (`bin/…`, `share/k6-operator/chart`), and the version of the operator that it is for; or what is
+ * missing on this machine, in one sentence.
+ */
+export async function operatorChart(): Promise<
+  { path: string; version: string } | { missing: string }
+> {
+  try {
+    const [manager] = await onPath(operator);
+    const path = join(dirname(manager), "../share/k6-operator/chart");
+    const chart = await readFile(join(path, "Chart.yaml"), "utf8").catch(() => "");
+    const found = /^appVersion: "?([\d.]+)/m.exec(chart)?.[1];
+    return found ? { path, version: found } : { missing: "there is no chart of the k6 operator" };
+  } catch (error) {
+    if (error instanceof Missing) return { missing: error.message };
+    throw error;
+  }
+}
+
+const operator = "k6-operator-manager";
+
 /** The same programs as another image: `line` is added to its Dockerfile. Gives its name. */
 export async function otherImage(image: string, tag: string, line: string): Promise<string> {
   const name = `${PREFIX}/other:${tag}`;
@@ -74,11 +98,13 @@ export async function otherImage(image: string, tag: string, line: string): Prom
 type Answer = "pulled" | "refused" | "silent";
 
 /** Which official images cannot be had, and why. A registry that is silent once is not asked again. */
-async function obtain(defaults: Images): Promise<{ absent: ImageKey[]; reason: string }> {
-  const absent: ImageKey[] = [];
+async function obtain<Key extends ImageKey | OperatorImageKey>(
+  defaults: Images<Key>,
+): Promise<{ absent: Key[]; reason: string }> {
+  const absent: Key[] = [];
   const reasons = new Set<string>();
   let silent = false;
-  for (const key of Object.keys(defaults) as ImageKey[]) {
+  for (const key of Object.keys(defaults) as Key[]) {
     if (await inspect(defaults[key])) continue;
     const answer: Answer = silent ? "silent" : await pull(defaults[key]);
     if (answer === "pulled") continue;
@@ -144,7 +170,7 @@ interface StandIn {
 const wgetOfAlpine = `ln -sf "$(command -v busybox)" /usr/bin/wget`;
 const toolsOfAlpine = [wgetOfAlpine, "rm /usr/bin/curl /usr/bin/bash"];
 
-const recipes: Record<ImageKey, () => Promise<StandIn>> = {
+const recipes: Record<ImageKey | OperatorImageKey, () => Promise<StandIn>> = {
   async influxdbImage() {
     const [influxd, influx] = await onPath("influxd", "influx");
     return {
@@ -301,9 +327,37 @@ const recipes: Record<ImageKey, () => Promise<StandIn>> = {
         CMD ["node"]`,
     };
   },
+
+  async k6OperatorImage() {
+    const [manager] = await onPath(operator);
+    const chart = await operatorChart();
+    if ("missing" in chart) throw new Missing(chart.missing);
+    return {
+      // It does not tell its version itself.
+      name: `k6-operator:${chart.version}`,
+      copied: { "/manager": manager },
+      setup: ["/manager --help", ...toolsOfAlpine],
+      runs: `
+        USER 65532:65532
+        ENTRYPOINT ["/manager"]`,
+    };
+  },
+
+  async k6StarterImage() {
+    const [curl] = await onPath("curl");
+    return {
+      name: `k6-starter:${await version(curl, "--version")}`,
+      // The base has the same.
+      copied: {},
+      setup: ["curl --version"],
+      runs: "USER 65532:65532",
+    };
+  },
 };
 
-async function standIns(keys: ImageKey[]): Promise<Partial<Images>> {
+async function standIns<Key extends ImageKey | OperatorImageKey>(
+  keys: Key[],
+): Promise<Partial<Images<Key>>> {
   const plans = await Promise.allSettled(keys.map((key) => recipes[key]()));
   const gaps = plans.flatMap((plan) => (plan.status === "rejected" ? [plan.reason] : []));
   for (const gap of gaps) if (!(gap instanceof Missing)) throw gap;
@@ -311,7 +365,7 @@ async function standIns(keys: ImageKey[]): Promise<Partial<Images>> {
 
   return oneAtATime(async () => {
     const base = await debian();
-    const images: Partial<Images> = {};
+    const images: Partial<Images<Key>> = {};
     for (const [index, plan] of plans.entries()) {
       if (plan.status === "fulfilled") images[keys[index]] = await build(plan.value, base);
     }
@@ -468,7 +522,8 @@ async function aptMirror(suite: string): Promise<string | undefined> {
 
 // This machine ------------------------------------------------------------------------------------
 
-async function onPath(...names: string[]): Promise<string[]> {
+/** Where these programs are; a Missing names those that are not there. */
+export async function onPath(...names: string[]): Promise<string[]> {
   const folders = searchPath().split(delimiter);
   const found: string[] = [];
   const absent: string[] = [];

@@ -8,7 +8,7 @@ import type { Readable } from "node:stream";
 import { parse } from "yaml";
 import { portFor } from "../../runner/ports";
 import type { DockerDaemon } from "./docker-daemon";
-import { testImages, type ImageKey, type Images } from "./images";
+import { testImages, type ImageKey, type Images, type OperatorImageKey } from "./images";
 
 /** This repository. */
 export const root = path.resolve(__dirname, "../..");
@@ -90,15 +90,32 @@ export async function printed(command: string, ...args: string[]): Promise<strin
 }
 
 /** The images to bring a stack up with, by configuration key; or what this machine lacks. */
-export async function stackImages(): Promise<{ images: Images } | { missing: string }> {
+export const stackImages = () => imagesFor(keysOfImages);
+
+const keysOfImages: ImageKey[] = [
+  "influxdbImage",
+  "grafanaImage",
+  "k6Image",
+  "redisImage",
+  "nodeImage",
+];
+
+/** The same, with those of the k6 operator. */
+export const clusterImages = () =>
+  imagesFor([...keysOfImages, "k6OperatorImage", "k6StarterImage"]);
+
+async function imagesFor<Key extends ImageKey | OperatorImageKey>(
+  keys: Key[],
+): Promise<{ images: Images<Key> } | { missing: string }> {
   for (const command of ["make", "git", "pulumi"]) {
     const argument = command === "pulumi" ? "version" : "--version";
     const found = await run(command, [argument]).catch(() => undefined);
     if (found?.code !== 0) return { missing: `there is no ${command} on PATH` };
   }
   const { config } = parse(fs.readFileSync(path.join(root, "Pulumi.yaml"), "utf8"));
-  const keys: ImageKey[] = ["influxdbImage", "grafanaImage", "k6Image", "redisImage", "nodeImage"];
-  return testImages(Object.fromEntries(keys.map((key) => [key, config[key].default])) as Images);
+  return testImages(
+    Object.fromEntries(keys.map((key) => [key, config[key].default])) as Images<Key>,
+  );
 }
 
 /** Ports for a stack, by configuration key; none that a connection of another program may take. */

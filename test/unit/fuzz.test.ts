@@ -608,7 +608,7 @@ describe("k6", () => {
         fs.writeFileSync(path.join(place, "error"), error);
         fs.writeFileSync(path.join(place, "exit"), `${exit}`);
         const { version } = executorFor(requestFor({ kind: "local", binary }, "x"), credentials);
-        const told = await version().catch((reason) => reason);
+        const told = await version(new AbortController().signal).catch((reason) => reason);
         expect(told instanceof RunFailure).toBe(exit !== 0);
         const line = exit === 0 ? told : told.message;
         if (line !== "") expect(line).toMatch(oneLine);

@@ -982,13 +982,13 @@ describe("k6 on this machine", () => {
     executorFor(requestFor({ executor: { kind: "local", binary } }), credentials);
 
   test("tells its version", async () => {
-    expect(await executor(fakeK6({})).version()).toBe("v1.8.1");
+    expect(await executor(fakeK6({})).version(signal)).toBe("v1.8.1");
     expect(calls()).toEqual([["version"]]);
   });
 
   test("that is not there is told with its name", async () => {
     const binary = path.resolve("no-k6");
-    await expect(executor(binary).version()).rejects.toThrow(
+    await expect(executor(binary).version(signal)).rejects.toThrow(
       new RunFailure(`k6 cannot be started (${binary}): spawn ${binary} ENOENT`),
     );
   });
@@ -1127,7 +1127,7 @@ describe("k6 in Docker", () => {
   afterEach(() => void vi.restoreAllMocks());
 
   test("tells its version without a network", async () => {
-    expect(await executor({}).version()).toBe("v1.8.1");
+    expect(await executor({}).version(signal)).toBe("v1.8.1");
     expect(calls()).toEqual([["run", "--rm", "--network", "none", "grafana/k6:1.8.1", "version"]]);
   });
 

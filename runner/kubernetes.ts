@@ -1,0 +1,536 @@
+/** k6 in a cluster: runners that share the load, each a pod of the k6 operator's. */
+import { execFile } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import type * as client from "@kubernetes/client-node" with { "resolution-mode": "import" };
+import type { Ended, Executor } from "./executor";
+import { hostIsAllowed } from "./gate";
+import { k6Config, scriptArguments } from "./k6";
+import {
+  type Asked,
+  configMapLimit,
+  filesOf,
+  gateManifests,
+  runLabel,
+  runName,
+  type TestRun,
+  testRun,
+} from "./test-run";
+import { type Cluster, type Credentials, oneLine, RunFailure, type RunRequest } from "./types";
+
+/** How long it may take until all runners have begun, in seconds: a node may have to fetch k6. */
+export const patienceToStart = 300;
+
+/** How long the scheduler may find no place for a pod, the operator do nothing, the API not answer. */
+const patience = 60;
+
+export function kubernetesExecutor(
+  request: RunRequest,
+  credentials: Credentials,
+  cluster: Cluster,
+  say: (line: string) => void,
+): Executor {
+  return {
+    async version(signal) {
+      const api = await connect(cluster);
+      return cleanly(api, async () => {
+        // What a run has left that was killed.
+        await api.removeAll();
+        return passGate(api, request, cluster, signal);
+      });
+    },
+    async run(id, dir, signal) {
+      const packed = await pack(request, cluster, dir);
+      if (typeof packed === "number") return [{ dir, exitCode: packed }];
+      const api = await connect(cluster);
+      const url = request.influxdb.podUrl ?? request.influxdb.url;
+      const config = k6Config(request, credentials, url);
+      return cleanly(api, async () => {
+        const files = filesOf(id, packed.toString("base64"), config);
+        await api.create(...files, testRun(request.profile, cluster, id));
+        return watch(api, id, cluster.parallelism, dir, say, signal);
+      });
+    },
+  };
+}
+
+/** Does what makes something in the cluster, and has all of it gone again, however that ends. */
+async function cleanly<T>(api: Api, work: () => Promise<T>): Promise<T> {
+  try {
+    const done = await work();
+    await api.removeAll();
+    return done;
+  } catch (error) {
+    // Why it ended matters more than what could not be removed, which the next run tries again.
+    await api.removeAll().catch(() => undefined);
+    if (error instanceof RunFailure) throw error;
+    throw new RunFailure(`the cluster does not answer as it should: ${reasonOf(error)}`);
+  }
+}
+
+/** What is asked of the cluster, each refusal told in one line. */
+class Api {
+  constructor(
+    private readonly core: client.CoreV1Api,
+    private readonly custom: client.CustomObjectsApi,
+    private readonly log: client.Log,
+    private readonly namespace: string,
+  ) {}
+
+  async create(...manifests: (client.V1ConfigMap | client.V1Secret | client.V1Pod | TestRun)[]) {
+    const { namespace } = this;
+    for (const body of manifests) {
+      const made =
+        body.kind === "ConfigMap"
+          ? this.core.createNamespacedConfigMap({ namespace, body: body as client.V1ConfigMap })
+          : body.kind === "Secret"
+            ? this.core.createNamespacedSecret({ namespace, body: body as client.V1Secret })
+            : body.kind === "Pod"
+              ? this.core.createNamespacedPod({ namespace, body: body as client.V1Pod })
+              : this.custom.createNamespacedCustomObject({ ...testRuns, namespace, body });
+      await made.catch((error) => {
+        const what = `${body.kind} ${body.metadata?.name}`;
+        const absent = body.kind === "TestRun" && error.code === 404;
+        throw new RunFailure(
+          absent
+            ? "the cluster has no k6 operator: it knows no TestRun of k6.io/v1alpha1"
+            : `the cluster refuses ${what}: ${reasonOf(error)}`,
+        );
+      });
+    }
+  }
+
+  /** Pods of a run by its name, or all that any run has left. */
+  async pods(selector: string): Promise<client.V1Pod[]> {
+    const { namespace } = this;
+    return (await this.core.listNamespacedPod({ namespace, labelSelector: selector })).items;
+  }
+
+  async testRun(name: string): Promise<TestRun> {
+    const { namespace } = this;
+    return this.custom.getNamespacedCustomObject({ ...testRuns, namespace, name });
+  }
+
+  /** Why the cluster makes no pod of a run: beyond a quota, or against a policy. */
+  async refusedPod(run: string): Promise<string | undefined> {
+    const { namespace } = this;
+    const fieldSelector = "involvedObject.kind=Job,reason=FailedCreate";
+    const { items } = await this.core.listNamespacedEvent({ namespace, fieldSelector });
+    return items.find(({ involvedObject }) => involvedObject.name?.startsWith(`${run}-`))?.message;
+  }
+
+  /** Whether a pod's node answers the cluster; `undefined` without one, or if that is not for us. */
+  async nodeIsReady({ spec }: client.V1Pod): Promise<boolean | undefined> {
+    const name = spec?.nodeName;
+    if (!name) return undefined;
+    try {
+      const { status } = await this.core.readNode({ name });
+      return status?.conditions?.find(({ type }) => type === "Ready")?.status === "True";
+    } catch (error) {
+      return (error as { code?: number }).code === 404 ? false : undefined;
+    }
+  }
+
+  /** Appends what a pod says to a file as it comes; gives what stops that. */
+  async follow(pod: string, file: string): Promise<AbortController> {
+    const stream = fs.createWriteStream(file, { flags: "a" });
+    return this.log.log(this.namespace, pod, "k6", stream, { follow: true });
+  }
+
+  /** All that a pod has said; nothing if it cannot be had any more. */
+  async logOf(name: string, container = "k6"): Promise<string> {
+    const { namespace } = this;
+    return this.core.readNamespacedPodLog({ name, namespace, container }).catch(() => "");
+  }
+
+  /** Removes all that runs have made, and waits until its pods are gone. */
+  async removeAll() {
+    const { namespace } = this;
+    const those = { namespace, labelSelector: runLabel };
+    // Where there is no operator, there are no TestRuns either.
+    const absent = (error: { code?: number }) => {
+      if (error.code !== 404) throw error;
+    };
+    await this.custom
+      .deleteCollectionNamespacedCustomObject({ ...testRuns, ...those })
+      .catch(absent);
+    // At once: the runners of a run that goes on have been waited for.
+    const pods = { ...those, gracePeriodSeconds: 5 };
+    await Promise.all([
+      this.core.deleteCollectionNamespacedSecret(those),
+      this.core.deleteCollectionNamespacedConfigMap(those),
+      this.core.deleteCollectionNamespacedPod(pods),
+    ]).catch(absent);
+    // Those on a node that is gone stay for as long as it may come back.
+    for (let tries = 0; tries < patience; tries++) {
+      const left = [...(await this.pods(runLabel)), ...(await this.pods("k6_cr"))];
+      const ready = await Promise.all(left.map((pod) => this.nodeIsReady(pod)));
+      if (ready.every((each) => each === false)) return;
+      await sleep(1000);
+    }
+    throw new RunFailure(`pods of the run do not end in namespace ${namespace}`);
+  }
+}
+
+const testRuns = { group: "k6.io", version: "v1alpha1", plural: "testruns" };
+
+/** @throws RunFailure when the kubeconfig has no such context */
+async function connect({ context, namespace }: Cluster): Promise<Api> {
+  const k8s = await import("@kubernetes/client-node");
+  const config = new k8s.KubeConfig();
+  config.loadFromDefault();
+  if (!config.getContextObject(context)) {
+    const known = config.contexts.map(({ name }) => name).join(", ") || "none";
+    throw new RunFailure(`the kubeconfig has no context ${context}; it has: ${known}`);
+  }
+  config.setCurrentContext(context);
+  return new Api(
+    config.makeApiClient(k8s.CoreV1Api),
+    config.makeApiClient(k8s.CustomObjectsApi),
+    new k8s.Log(config),
+    namespace,
+  );
+}
+
+/** What an error of the API says, in one line. */
+function reasonOf(error: unknown): string {
+  const { body, message } = error as { body?: unknown; message?: string };
+  try {
+    const status = typeof body === "string" ? JSON.parse(body) : body;
+    return oneLine(status.message ?? message);
+  } catch {
+    return oneLine(message ?? String(error));
+  }
+}
+
+/**
+ * Has k6 of this machine pack the script with all that it needs; gives k6's exit code, and its log
+ * in `dir`, when the script is not right.
+ *
+ * @throws RunFailure when the archive is larger than a ConfigMap, or a runner would have no user
+ */
+async function pack(
+  request: RunRequest,
+  { binary, parallelism }: Cluster,
+  dir: string,
+): Promise<Buffer | number> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
+  const [archive, log] = [path.join(folder, "archive.tar"), path.join(dir, "k6.log")];
+  try {
+    const script = path.resolve(request.script);
+    const baseUrl = request.target.podUrl ?? request.target.url;
+    const args = ["archive", ...scriptArguments(request, baseUrl), "--archive-out", archive];
+    const { stderr } = await promisify(execFile)(binary, [...args, "--no-color", script]);
+    const inspect = ["inspect", "--execution-requirements", archive];
+    const { stdout } = await promisify(execFile)(binary, inspect);
+    // As k6 says it when it runs: so the time that the test may take is known, see `timeFor`.
+    const { totalDuration, maxVUs } = JSON.parse(stdout);
+    fs.appendFileSync(log, `${stderr}${totalDuration} max duration (incl. graceful stop)\n`);
+    if (maxVUs < parallelism) {
+      throw new RunFailure(
+        `the script has ${maxVUs} virtual users at most, fewer than there are runners (${parallelism})`,
+      );
+    }
+    const packed = fs.readFileSync(archive);
+    if (packed.length > configMapLimit) {
+      throw new RunFailure(
+        `the script and what it opens have ${packed.length} bytes, but a ConfigMap takes ` +
+          `${configMapLimit} at most; executor docker and local have no such limit`,
+      );
+    }
+    return packed;
+  } catch (error) {
+    const { code, stderr, message } = error as { code?: unknown; stderr?: string; message: string };
+    if (error instanceof RunFailure) throw error;
+    if (typeof code !== "number") {
+      throw new RunFailure(`k6 cannot be started (${binary}): ${message}`);
+    }
+    fs.appendFileSync(log, stderr ?? "");
+    return code;
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+}
+
+/** What the gate's pod says of an address. */
+interface Answer {
+  url: string;
+  good: boolean;
+  status: number;
+  error: string;
+  location?: string;
+}
+
+/** Has a pod ask InfluxDB and the target; gives the version of k6 in the cluster. */
+async function passGate(
+  api: Api,
+  { influxdb, target, allowedHosts }: RunRequest,
+  cluster: Cluster,
+  signal: AbortSignal,
+): Promise<string> {
+  const store = `${influxdb.podUrl ?? influxdb.url}/ping`;
+  const start = (target.podUrl ?? target.url) + (target.health ?? "");
+  const asked: Asked[] = [
+    { url: store, mustBeOk: true },
+    { url: start, mustBeOk: Boolean(target.health) },
+  ];
+  // As many hops as k6 follows; a target that tells its health is the stack's own.
+  for (let hop = 0; ; hop++) {
+    const { version, answers } = await ask(api, cluster, asked, signal);
+    const bad = answers.find(({ good }) => !good);
+    if (bad) {
+      const who = bad.url === store ? "InfluxDB" : "the target";
+      const why = bad.error || `status ${bad.status}`;
+      throw new RunFailure(`${who} did not answer the cluster's pods: ${bad.url} (${why})`);
+    }
+    const { url, status, location } = answers[answers.length - 1];
+    if (target.health || status < 300 || status > 399 || !location || hop === 10) return version;
+    const next = new URL(location, url).href;
+    if (!hostIsAllowed(next, allowedHosts)) {
+      throw new RunFailure(
+        `the target ${start} redirects to ${next}, a host that allowedHosts does not name`,
+      );
+    }
+    asked.splice(0, 2, { url: next, mustBeOk: false });
+    await api.removeAll();
+  }
+}
+
+/** Runs the gate's pod once. */
+async function ask(api: Api, cluster: Cluster, asked: Asked[], signal: AbortSignal) {
+  const manifests = gateManifests(cluster, asked);
+  const name = manifests[1].metadata!.name!;
+  await api.create(...manifests);
+  const waiting = new Waiting();
+  for (const end = Date.now() + patienceToStart * 1000; ; await sleep(500)) {
+    signal.throwIfAborted();
+    const [pod] = await api.pods(`${runLabel}=${name}`);
+    const problem = pod ? waiting.problemOf(pod) : "it is gone";
+    if (problem) throw new RunFailure(`the pod that asks for the target cannot run: ${problem}`);
+    const ended = pod.status?.containerStatuses?.[0]?.state?.terminated;
+    if (ended || Date.now() > end) {
+      const log = await api.logOf(name);
+      const answers: Answer[] = log
+        .split("\n")
+        .filter((line) => line.startsWith('{"url"'))
+        .map((line) => JSON.parse(line));
+      const version = /^k6\S* (v\S+)/m.exec(log)?.[1];
+      if (ended?.exitCode === 0 && version && answers.length === asked.length) {
+        return { version, answers };
+      }
+      const last = oneLine(log.trim().split("\n").at(-1) ?? "");
+      throw new RunFailure(`k6 cannot be started in the cluster: ${last || "it says nothing"}`);
+    }
+  }
+}
+
+const nodeOf = (pod: client.V1Pod) => pod.spec?.nodeName ?? "";
+
+/** Tells of pods that will not run, and for how long each has been without a place. */
+class Waiting {
+  private readonly since = new Map<string, number>();
+
+  /** Why a pod will not run, in one line; `undefined` as long as it may. */
+  problemOf({ metadata, status }: client.V1Pod): string | undefined {
+    const name = metadata?.name ?? "";
+    const placed = status?.conditions?.find(({ type }) => type === "PodScheduled");
+    if (placed?.status === "False") {
+      const since = this.since.get(name) ?? Date.now();
+      this.since.set(name, since);
+      const late = Date.now() - since > patience * 1000;
+      return late ? `no node takes pod ${name}: ${oneLine(placed.message ?? "")}` : undefined;
+    }
+    const { reason = "", message = "" } = status?.containerStatuses?.[0]?.state?.waiting ?? {};
+    // A first failure to fetch an image may be passing, and says more than the waiting after it.
+    if (reason === "ErrImagePull") this.pulls.set(name, message);
+    if (!hopeless.test(reason)) return undefined;
+    const image = status?.containerStatuses?.[0]?.image ?? "";
+    return `${reason} (${image}): ${oneLine(this.pulls.get(name) || message)}`;
+  }
+
+  private readonly pulls = new Map<string, string>();
+}
+
+const hopeless =
+  /^(ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError|CreateContainer\w*Error|RunContainerError)$/;
+
+/**
+ * Waits for all runners, and says how far they are. Ends early, and says why, when one will not run
+ * or is lost; when `signal` fires it ends with nothing.
+ */
+async function watch(
+  api: Api,
+  id: string,
+  parallelism: number,
+  dir: string,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Ended[]> {
+  const name = runName(id);
+  const runners = Array.from({ length: parallelism }, (_, i) => new Runner(i + 1, name, dir));
+  const waiting = new Waiting();
+  const created = Date.now();
+  let begun = false;
+  let answered = Date.now();
+  let said = "";
+  const tell = (line: string) => {
+    if (line === said) return;
+    said = line;
+    say(line);
+    fs.appendFileSync(path.join(dir, "k6.log"), `${new Date().toISOString()} ${line}\n`);
+  };
+  try {
+    for (; !signal.aborted; await sleep(1000, undefined, { signal }).catch(() => undefined)) {
+      const [pods, stage] = await Promise.all([
+        api.pods(`k6_cr=${name}`),
+        api.testRun(name).then(({ status }) => status?.stage ?? ""),
+      ]).catch((error) => {
+        if (Date.now() - answered > patience * 1000) throw error;
+        return [undefined, ""] as const;
+      });
+      if (!pods) continue;
+      answered = Date.now();
+
+      for (const runner of runners) await runner.look(api, pods);
+      const ended = runners.filter(({ exitCode }) => exitCode !== undefined);
+      const bad = ended.find(({ exitCode }) => exitCode !== 0 && exitCode !== 99);
+      if (bad) return [await bad.end(api)];
+      if (ended.length === parallelism) return Promise.all(runners.map((each) => each.end(api)));
+
+      const lost = (await Promise.all(runners.map((each) => each.loss(api)))).find(Boolean);
+      if (lost) throw new RunFailure(lost);
+      const problem = pods.map((pod) => waiting.problemOf(pod)).find(Boolean);
+      if (problem) throw new RunFailure(problem);
+      if (stage === "error") throw new RunFailure("the k6 operator reports an error, see its log");
+
+      begun ||= ended.length > 0 || pods.some(hasStarted);
+      if (!begun) await requireProgress(api, name, stage, created, pods.length, parallelism);
+      tell(progressOf(runners, begun));
+    }
+    return [];
+  } finally {
+    for (const runner of runners) await runner.keepLog(api);
+  }
+}
+
+/** Whether this is the starter's pod, and it has had all runners begin. */
+const hasStarted = ({ metadata, status }: client.V1Pod) =>
+  /-starter$/.test(metadata?.labels?.["job-name"] ?? "") && status?.phase === "Succeeded";
+
+/** Refuses to wait longer for what will not come. */
+async function requireProgress(
+  api: Api,
+  name: string,
+  stage: string,
+  created: number,
+  pods: number,
+  parallelism: number,
+) {
+  const seconds = (Date.now() - created) / 1000;
+  if (stage === "" && seconds > patience) {
+    throw new RunFailure(`no k6 operator has taken the TestRun in ${patience} s: does it run?`);
+  }
+  const refused = pods < parallelism && seconds > 5 ? await api.refusedPod(name) : undefined;
+  if (refused) throw new RunFailure(`the cluster makes no pod: ${refused}`);
+  if (seconds > patienceToStart) {
+    throw new RunFailure(
+      `the runners had not begun after ${patienceToStart} s: the k6 operator has come to ` +
+        `"${stage}" with ${pods} of ${parallelism} pods`,
+    );
+  }
+}
+
+/** How many runners are where, in one line. */
+function progressOf(runners: Runner[], begun: boolean): string {
+  const counts = new Map<string, number>();
+  for (const { node } of runners) if (node) counts.set(node, (counts.get(node) ?? 0) + 1);
+  const nodes = [...counts].map(([node, count]) => `${node}: ${count}`).sort();
+  const ended = runners.filter(({ exitCode }) => exitCode !== undefined).length;
+  const state = ended > 0 ? `${ended} have ended` : begun ? "all have begun" : "not all have begun";
+  return `runners ${runners.length}, ${state}${nodes.length > 0 ? ` (${nodes.join(", ")})` : ""}`;
+}
+
+/** One runner, from its pod's first sight to its end. */
+class Runner {
+  exitCode?: number;
+  node = "";
+  private readonly name: string;
+  private readonly job: string;
+  private readonly dir: string;
+  private pod?: client.V1Pod;
+  private seen?: client.V1Pod;
+  private following?: AbortController;
+
+  constructor(index: number, run: string, dir: string) {
+    this.name = `runner ${index}`;
+    this.job = `${run}-${index}`;
+    this.dir = path.join(dir, `runner-${index}`);
+    fs.mkdirSync(this.dir);
+  }
+
+  async look(api: Api, pods: client.V1Pod[]) {
+    this.pod = pods.find(({ metadata }) => metadata?.labels?.["job-name"] === this.job);
+    this.seen = this.pod ?? this.seen;
+    if (!this.pod) return;
+    this.node = nodeOf(this.pod);
+    const state = this.pod.status?.containerStatuses?.[0]?.state;
+    this.exitCode = state?.terminated?.exitCode ?? this.exitCode;
+    if (state?.running && !this.following) {
+      const { name } = this.pod.metadata!;
+      this.following = await api.follow(name!, this.file("k6.log")).catch(() => undefined);
+    }
+  }
+
+  /** How it was lost, in one line, if it was. */
+  async loss(api: Api): Promise<string | undefined> {
+    if (!this.seen || this.exitCode !== undefined) return undefined;
+    const lost = (why: string) =>
+      `${this.name} was lost: its pod ${this.seen?.metadata?.name} on node ${this.node} ${why}`;
+    const { status, metadata } = this.pod ?? {};
+    if (!this.pod) return lost("is gone");
+    const { reason, message } = status ?? {};
+    if (status?.phase === "Failed") return lost(`failed: ${oneLine(`${reason} ${message ?? ""}`)}`);
+    if ((await api.nodeIsReady(this.pod)) === false) {
+      return lost("does not answer, nor does the node");
+    }
+    return metadata?.deletionTimestamp ? lost("was told to end") : undefined;
+  }
+
+  async end(api: Api): Promise<Ended> {
+    await this.keepLog(api);
+    const reason = this.pod?.status?.containerStatuses?.[0]?.state?.terminated?.reason ?? "";
+    // Kubernetes has words for an end that k6 did not choose, such as OOMKilled.
+    const why = /^(Completed|Error)?$/.test(reason) ? "" : `, ${reason}`;
+    const name = `${this.name} (node ${this.node}${why})`;
+    return { name, dir: this.dir, exitCode: this.exitCode! };
+  }
+
+  /** Keeps what the pod has said, apart from the summary that k6 has put into it. */
+  async keepLog(api: Api) {
+    this.following?.abort();
+    const pod = this.seen?.metadata?.name;
+    const whole = pod ? await api.logOf(pod) : "";
+    const { log, summary } = partLog(whole);
+    // What was followed is all there is of a pod that is gone.
+    if (whole) fs.writeFileSync(this.file("k6.log"), log);
+    if (summary) fs.writeFileSync(this.file("k6-summary.json"), summary);
+  }
+
+  private file = (name: string) => path.join(this.dir, name);
+}
+
+/** The summary in what k6 has printed, as between a line `{` and a line `}`, and the rest. */
+export function partLog(whole: string): { log: string; summary?: string } {
+  const lines = whole.split("\n");
+  const [first, last] = [lines.indexOf("{"), lines.lastIndexOf("}")];
+  if (first < 0 || last < first) return { log: whole };
+  const isLog = (line: string) => line.startsWith("time=");
+  const within = lines.slice(first, last + 1);
+  return {
+    log: [...lines.slice(0, first), ...within.filter(isLog), ...lines.slice(last + 1)].join("\n"),
+    summary: within.filter((line) => !isLog(line)).join("\n"),
+  };
+}
