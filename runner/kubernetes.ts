@@ -195,14 +195,15 @@ async function connect({ context, namespace }: Cluster): Promise<Api> {
   );
 }
 
-/** What an error of the API says, in one line. */
-function reasonOf(error: unknown): string {
-  const { body, message } = error as { body?: unknown; message?: string };
+/** What an error of the API, or on the way to it, says, in one line. */
+export function reasonOf(error: unknown): string {
+  const { body, message = String(error) } = error as { body?: unknown; message?: string };
   try {
     const status = typeof body === "string" ? JSON.parse(body) : body;
-    return oneLine(status.message ?? message);
+    return oneLine(status.message);
   } catch {
-    return oneLine(message ?? String(error));
+    // The client's own text for an answer that it knows has status, body and headers in it, too.
+    return oneLine(/^Message: (.*)$/m.exec(message)?.[1] ?? message);
   }
 }
 

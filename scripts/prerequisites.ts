@@ -8,8 +8,8 @@ import {
   publishedPorts,
   type StackConfig,
 } from "../config";
+import { reasonOf } from "../runner/kubernetes";
 import { portIsFree, publishedBy } from "../runner/ports";
-import { oneLine } from "../runner/types";
 
 /** One row: what was found, and if it will not do, how to get it. */
 export interface Prerequisite {
@@ -116,7 +116,7 @@ async function cluster(config: ClusterConfig, stack: string): Promise<Prerequisi
   try {
     kubeconfig.loadFromDefault();
   } catch (error) {
-    const todo = `mend the kubeconfig or choose another by KUBECONFIG: ${reason(error)}`;
+    const todo = `mend the kubeconfig or choose another by KUBECONFIG: ${reasonOf(error)}`;
     return [{ name, found: "cannot be read", todo }];
   }
   // Where there is no kubeconfig, the client makes up one with contexts of these names.
@@ -157,7 +157,7 @@ async function cluster(config: ClusterConfig, stack: string): Promise<Prerequisi
     const found = `Kubernetes ${gitVersion}`;
     return [{ name, found }, operator(owner, config.operator && operatorName(stack))];
   } catch (error) {
-    const todo = `start it, or see that you may use it: ${reason(error)}`;
+    const todo = `start it, or see that you may use it: ${reasonOf(error)}`;
     return [{ name, found: "does not answer", todo }];
   }
 }
@@ -175,16 +175,6 @@ function operator(owner: string | undefined, own: string | undefined): Prerequis
     return { name, found: "there already", todo };
   }
   return { name, found: owner ? "this stack's own" : "to be installed" };
-}
-
-/** Of an API server's answer, what it says; of any other error, its message. */
-function reason(error: unknown): string {
-  const { message, body } = error as Error & { body?: unknown };
-  try {
-    return oneLine(JSON.parse(String(body)).message);
-  } catch {
-    return oneLine(/^Message: (.*)$/m.exec(message)?.[1] ?? message);
-  }
 }
 
 /** The first line a command prints, or nothing when it cannot run or fails. */
