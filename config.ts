@@ -81,8 +81,11 @@ export interface StackConfig {
 /** The cluster that shares the load, and the operator that does it there. */
 export interface ClusterConfig extends Omit<Cluster, "namespace" | "serviceAccount"> {
   /** Absent where the cluster has it already. */
-  operator?: { chart: string; image: string };
+  operator?: { chart: string; version: string; image: string };
 }
+
+/** The k6 operator's chart, of the release that `Pulumi.yaml` names for its two images. */
+export const operatorChartVersion = "4.6.0";
 
 /** A refused value. Pulumi prints errors with this mark without a stack trace. */
 export class ConfigError extends Error {
@@ -100,6 +103,9 @@ export function projectValues(all: Values): Values {
 
 /** The name of a stack's namespace in a cluster, where names have neither capitals, dots nor `_`. */
 export const namespaceName = (stack: string) => kubernetesName(`${project}-${stack}`);
+
+/** The name of a stack's k6 operator in a cluster. */
+export const operatorName = (stack: string) => kubernetesName(`k6-operator-${stack}`);
 
 /** The name of a stack's container; volumes share it. Also how the stack knows its own. */
 export const containerName = (stack: string, service: string) => `${project}-${stack}-${service}`;
@@ -195,11 +201,14 @@ export function parseConfig(values: Values, root: string): StackConfig {
     );
   }
   const hostAddress = text("kubeHostAddress");
-  if (hostAddress && !/^[a-z\d]([a-z\d.-]*[a-z\d])?$/i.test(hostAddress)) {
+  if (
+    hostAddress &&
+    !(/^[a-z\d]([a-z\d.-]*[a-z\d])?$/i.test(hostAddress) && URL.canParse(`http://${hostAddress}`))
+  ) {
     refuse("kubeHostAddress", "must be empty, or a host name or an IPv4 address without port");
   }
-  const podHost = inCluster ? hostAddress || address : undefined;
-  if (podHost && isOwnHost(podHost)) {
+  const podHost = inCluster ? new URL(`http://${hostAddress || address}`).hostname : undefined;
+  if (podHost && (isOwnHost(podHost) || podHost === "0.0.0.0")) {
     refuse(
       hostAddress ? "kubeHostAddress" : "bindAddress",
       "with executor kubernetes it must be an address by which the cluster's pods reach this " +
@@ -330,10 +339,12 @@ export function parseConfig(values: Values, root: string): StackConfig {
     refuse("runnerCpu", "must be processors as Kubernetes writes them, such as 500m, 1 or 2.5");
   }
   const chart = text("k6OperatorChart");
-  if (!/^[^\s\p{Cc}]+$/u.test(chart)) {
+  const isRemote = /^(https?|oci):\/\/[^\s\p{Cc}]+$/u.test(chart);
+  const chartFile = path.resolve(root, chart, chart.endsWith(".tgz") ? "" : "Chart.yaml");
+  if (chart !== "existing" && !isRemote && !fs.existsSync(chartFile)) {
     refuse(
       "k6OperatorChart",
-      'must be "existing", a Helm repository with https://, an oci:// reference or a path',
+      "must be existing, a Helm repository with https://, an oci:// reference or the path of a chart",
     );
   }
   const operatorImage = image("k6OperatorImage");
@@ -345,7 +356,10 @@ export function parseConfig(values: Values, root: string): StackConfig {
     parallelism,
     cpu,
     binary: k6Binary,
-    operator: chart === "existing" ? undefined : { chart, image: operatorImage },
+    operator:
+      chart === "existing"
+        ? undefined
+        : { chart, version: operatorChartVersion, image: operatorImage },
   };
   if (inCluster && !/^[^\p{Cc}]+$/u.test(cluster.context)) {
     refuse("kubeContext", "must be a context of your kubeconfig, see kubectl config get-contexts");

@@ -1,12 +1,21 @@
-/** The stack, from top to bottom: store, target, pages, test. */
+/** The stack, from top to bottom: store, pages, target, cluster, test. */
 import * as pulumi from "@pulumi/pulumi";
 import { CouponApi } from "./components/coupon-api";
 import { Dashboards } from "./components/dashboards";
 import { Grafana } from "./components/grafana";
 import { InfluxDb } from "./components/influxdb";
+import { K6Cluster } from "./components/k6-cluster";
 import { LoadTest } from "./components/load-test";
 import { stackNetwork } from "./components/service";
-import { containerName, parseConfig, projectValues, requireFreePorts, withPorts } from "./config";
+import {
+  containerName,
+  namespaceName,
+  operatorName,
+  parseConfig,
+  projectValues,
+  requireFreePorts,
+  withPorts,
+} from "./config";
 import { arrivalRate, ownScript } from "./k6/profile";
 
 export = async () => {
@@ -14,8 +23,7 @@ export = async () => {
   const values = parseConfig(projectValues(pulumi.runtime.allConfig()), process.cwd());
   const config = await withPorts(values, stack);
   await requireFreePorts(config, stack);
-  const { profile, thresholds, script, executor, runId, maxSeries, baseline, maxRegression } =
-    config;
+  const { profile, thresholds, script, runId, maxSeries, baseline, maxRegression } = config;
   const { allowedHosts, keepData } = config;
 
   const network = stackNetwork(containerName(stack, "network"));
@@ -46,6 +54,15 @@ export = async () => {
           couponId: profile.couponId,
         })
       : { url: config.target.baseUrl, version: "external" };
+  const executor =
+    config.executor.kind === "kubernetes"
+      ? new K6Cluster("k6-cluster", {
+          ...config.executor,
+          namespace: namespaceName(stack),
+          release: operatorName(stack),
+          reaches: [influxdb, target],
+        })
+      : config.executor;
   const loadTest = new LoadTest("load-test", {
     stack,
     runId,
@@ -55,13 +72,15 @@ export = async () => {
     baseline,
     maxRegression,
     maxSeries,
-    executor,
+    executor: executor instanceof K6Cluster ? executor.cluster : executor,
     network,
     influxdb,
     target,
     allowedHosts,
     dashboardUrl: dashboards.url,
-    after: [influxdb, dashboards, ...(target instanceof CouponApi ? [target] : [])],
+    after: [influxdb, dashboards, target, executor].filter(
+      (each) => each instanceof pulumi.ComponentResource,
+    ),
   });
 
   return {

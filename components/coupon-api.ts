@@ -4,7 +4,8 @@ import type * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import { buildSync } from "esbuild";
 import * as fs from "node:fs";
-import { Service } from "./service";
+import { localUrl } from "../runner/ports";
+import { podUrl, Service } from "./service";
 
 export interface CouponApiArgs {
   nodeImage: string;
@@ -12,8 +13,11 @@ export interface CouponApiArgs {
   /** `<containerName>` and `<containerName>-redis`. */
   containerName: string;
   network: docker.Network;
-  /** On 127.0.0.1. */
+  /** Where its port is published, see `localUrl`; it asks nobody for a login. */
+  address: string;
   port: number;
+  /** The host by which a cluster's pods reach that address. */
+  podHost?: string;
   couponId: number;
   /** Coupons to give out. */
   stock: number;
@@ -25,6 +29,8 @@ export class CouponApi extends pulumi.ComponentResource {
   readonly url: string;
   /** From the containers of the stack's network. */
   readonly networkUrl = "http://coupon-api:8080";
+  /** From a cluster's pods. */
+  readonly podUrl?: string;
   /** Answers well once Redis does, too. */
   readonly health = "/health";
   /** Changes whenever what is tested changes. */
@@ -33,7 +39,8 @@ export class CouponApi extends pulumi.ComponentResource {
   constructor(name: string, args: CouponApiArgs, opts?: pulumi.ComponentResourceOptions) {
     super("coupon-load-test:index:CouponApi", name, {}, opts);
     const parent = this;
-    this.url = `http://127.0.0.1:${args.port}`;
+    this.url = localUrl(args.address, args.port);
+    this.podUrl = podUrl(args);
 
     new Service(
       `${name}-redis`,
@@ -71,8 +78,7 @@ export class CouponApi extends pulumi.ComponentResource {
         command: ["node", "/srv/coupon-api.js"],
         env,
         uploads: [{ file: "/srv/coupon-api.js", source: path, sourceHash: hash }],
-        // It asks nobody for a login.
-        port: { internal: 8080, external: args.port, address: "127.0.0.1" },
+        port: { internal: 8080, external: args.port, address: args.address },
         user: "node",
         healthCheck: `wget -q -O /dev/null http://127.0.0.1:8080${this.health}`,
         memory: 512,

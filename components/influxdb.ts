@@ -12,7 +12,7 @@ import {
   InfluxDbRetentionPolicy,
   InfluxDbUser,
 } from "./influxdb-schema";
-import { Service } from "./service";
+import { podUrl, Service } from "./service";
 
 /** A generated user. */
 export interface Login {
@@ -35,6 +35,8 @@ export interface InfluxDbArgs {
   /** Where its port is published, see `localUrl`. */
   address: string;
   port: number;
+  /** The host by which a cluster's pods reach that address. */
+  podHost?: string;
   /** The database that k6 writes. */
   database: string;
   /** How long its points are kept, such as `30d`. */
@@ -52,6 +54,8 @@ export class InfluxDb extends pulumi.ComponentResource {
   readonly url: string;
   /** From the containers of the stack's network. */
   readonly networkUrl = "http://influxdb:8086";
+  /** From a cluster's pods. */
+  readonly podUrl?: string;
   readonly database: string;
   readonly writer: Login;
   readonly reader: Login;
@@ -62,6 +66,7 @@ export class InfluxDb extends pulumi.ComponentResource {
     super("coupon-load-test:index:InfluxDb", name, {}, opts);
     const parent = this;
     this.url = localUrl(args.address, args.port);
+    this.podUrl = podUrl(args);
     this.database = args.database;
     this.retention = args.retention;
 

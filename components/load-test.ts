@@ -4,7 +4,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { LoadProfile, MaxRegression, Thresholds } from "../k6/profile";
 import { scriptHash } from "../runner/script";
-import type { RunRequest, RunResult } from "../runner/types";
+import type { Cluster, RunRequest, RunResult } from "../runner/types";
 import type { InfluxDb } from "./influxdb";
 
 export interface LoadTestArgs {
@@ -17,7 +17,7 @@ export interface LoadTestArgs {
   baseline: string;
   maxRegression: MaxRegression[];
   maxSeries: number;
-  executor: { kind: "docker"; image: string } | { kind: "local"; binary: string };
+  executor: { kind: "docker"; image: string } | { kind: "local"; binary: string } | Cluster;
   network: docker.Network;
   target: RunRequest["target"];
   allowedHosts: string[];
@@ -56,6 +56,7 @@ export class LoadTest extends pulumi.ComponentResource {
       target: {
         url: target.url,
         networkUrl: target.networkUrl,
+        podUrl: target.podUrl,
         health: target.health,
         version: target.version,
       },
@@ -63,6 +64,7 @@ export class LoadTest extends pulumi.ComponentResource {
       influxdb: {
         url: influxdb.url,
         networkUrl: influxdb.networkUrl,
+        podUrl: influxdb.podUrl,
         database: influxdb.database,
       },
     });

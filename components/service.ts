@@ -8,6 +8,10 @@ export function stackNetwork(name: string): docker.Network {
   return new docker.Network("network", { name }, { deleteBeforeReplace: true });
 }
 
+/** How a cluster's pods reach a published port; `undefined` where there is no cluster. */
+export const podUrl = ({ podHost, port }: { podHost?: string; port: number }) =>
+  podHost && `http://${podHost}:${port}`;
+
 /** What differs between the stack's containers. */
 export interface ServiceArgs {
   /** By tag or digest. An image that is already there is used without asking a registry. */

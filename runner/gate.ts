@@ -5,7 +5,7 @@ import { type Credentials, type Login, RunFailure, type RunRequest } from "./typ
 
 /** Whether a host is whoever asks for it: this machine or, asked for by a pod, that pod. */
 export const isOwnHost = (host: string) =>
-  /^(localhost|.+\.localhost|0\.0\.0\.0|127(\.\d+){3}|\[::1\])$/.test(host);
+  /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/.test(host);
 
 /**
  * Whether load may be made on a URL's host: this machine, `*.local`, or one that is listed, by name

@@ -14,6 +14,7 @@ interface Package {
  * One thing a line, its kind first:
  *
  *     image <reference>
+ *     chart <version> <address>
  *     cli <version> <address>
  *     plugin <name> <version> <address>
  *     npm <file that lists the packages>
@@ -39,8 +40,12 @@ export function mirrorList(
       const release = `${owner ?? "pulumi"}/pulumi-${name}/releases/download/v${version}`;
       return `plugin ${name} ${version} https://github.com/${release}/${asset}`;
     });
+  const { executor } = config;
+  const operator = executor.kind === "kubernetes" ? executor.operator : undefined;
   return [
     ...imagesOf(config).map((image) => `image ${image}`),
+    // One at a path is there.
+    ...(operator?.chart.includes("://") ? [`chart ${operator.version} ${operator.chart}`] : []),
     `cli ${version} ${cli}`,
     ...plugins,
     "npm package-lock.json",

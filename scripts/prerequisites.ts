@@ -1,8 +1,15 @@
 /** What `make up` needs on this machine, looked up and shown in one table. */
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
-import { containerName, publishedPorts, type StackConfig } from "../config";
+import {
+  type ClusterConfig,
+  containerName,
+  operatorName,
+  publishedPorts,
+  type StackConfig,
+} from "../config";
 import { portIsFree, publishedBy } from "../runner/ports";
+import { oneLine } from "../runner/types";
 
 /** One row: what was found, and if it will not do, how to get it. */
 export interface Prerequisite {
@@ -23,7 +30,16 @@ export const pulumiCommand = firstLine("pulumi", "version") ? "pulumi" : "node_m
 const diskNeeded = 3;
 
 export async function prerequisites(config: StackConfig, stack: string): Promise<Prerequisite[]> {
-  return [node(), docker(), pulumi(), disk(), ...(await ports(config, stack))];
+  const { executor } = config;
+  return [
+    node(),
+    docker(),
+    pulumi(),
+    disk(),
+    ...(await ports(config, stack)),
+    ...(executor.kind === "docker" ? [] : [k6(executor.binary)]),
+    ...(executor.kind === "kubernetes" ? await cluster(executor, stack) : []),
+  ];
 }
 
 function node(): Prerequisite {
@@ -82,6 +98,93 @@ function ports(config: StackConfig, stack: string): Promise<Prerequisite[]> {
       return { name, found: "in use", todo };
     }),
   );
+}
+
+function k6(binary: string): Prerequisite {
+  const [, version] = /^k6\S* v(\S+)/.exec(firstLine(binary, "version") ?? "") ?? [];
+  const todo =
+    "install it, https://grafana.com/docs/k6/latest/set-up/install-k6, or say where it is by k6Binary";
+  return { name: binary, found: version ?? "missing", todo: version ? undefined : todo };
+}
+
+/** The context and its cluster, and whose k6 operator is in it. */
+async function cluster(config: ClusterConfig, stack: string): Promise<Prerequisite[]> {
+  // Not for all who import this file: it takes half a second.
+  const kubernetes = await import("@kubernetes/client-node");
+  const kubeconfig = new kubernetes.KubeConfig();
+  const name = `context ${config.context}`;
+  try {
+    kubeconfig.loadFromDefault();
+  } catch (error) {
+    const todo = `mend the kubeconfig or choose another by KUBECONFIG: ${reason(error)}`;
+    return [{ name, found: "cannot be read", todo }];
+  }
+  // Where there is no kubeconfig, the client makes up one with contexts of these names.
+  const contexts = kubeconfig.contexts
+    .map(({ name }) => name)
+    .filter((name) => name !== "loaded-context" && name !== "inClusterContext");
+  if (!contexts.includes(config.context)) {
+    const there = contexts.join(", ") || "it has none, see KUBECONFIG";
+    const todo = `set kubeContext to one that the kubeconfig has: ${there}`;
+    return [{ name, found: "missing", todo }];
+  }
+  kubeconfig.setCurrentContext(config.context);
+
+  const quickly = {
+    middleware: [
+      {
+        pre: (request: InstanceType<typeof kubernetes.RequestContext>) => {
+          request.setSignal(AbortSignal.timeout(5000));
+          return new kubernetes.Observable(Promise.resolve(request));
+        },
+        post: (response: InstanceType<typeof kubernetes.ResponseContext>) =>
+          new kubernetes.Observable(Promise.resolve(response)),
+      },
+    ],
+  };
+  try {
+    const { gitVersion } = await kubeconfig
+      .makeApiClient(kubernetes.VersionApi)
+      .getCode({}, quickly);
+    const owner = await kubeconfig
+      .makeApiClient(kubernetes.ApiextensionsV1Api)
+      .readCustomResourceDefinition({ name: "testruns.k6.io" }, quickly)
+      .then(({ metadata }) => metadata?.labels?.["app.kubernetes.io/instance"] ?? "others")
+      .catch((error) => {
+        if (error.code === 404) return undefined;
+        throw error;
+      });
+    const found = `Kubernetes ${gitVersion}`;
+    return [{ name, found }, operator(owner, config.operator && operatorName(stack))];
+  } catch (error) {
+    const todo = `start it, or see that you may use it: ${reason(error)}`;
+    return [{ name, found: "does not answer", todo }];
+  }
+}
+
+/** @param owner whose operator is there @param own the one that the stack installs, if it does */
+function operator(owner: string | undefined, own: string | undefined): Prerequisite {
+  const name = "k6 operator";
+  if (!own) {
+    return owner
+      ? { name, found: "there" }
+      : { name, found: "missing", todo: "have the stack install it, by k6OperatorChart" };
+  }
+  if (owner && owner !== own) {
+    const todo = "have the stack use it: make up k6OperatorChart=existing";
+    return { name, found: "there already", todo };
+  }
+  return { name, found: owner ? "this stack's own" : "to be installed" };
+}
+
+/** Of an API server's answer, what it says; of any other error, its message. */
+function reason(error: unknown): string {
+  const { message, body } = error as Error & { body?: unknown };
+  try {
+    return oneLine(JSON.parse(String(body)).message);
+  } catch {
+    return oneLine(/^Message: (.*)$/m.exec(message)?.[1] ?? message);
+  }
 }
 
 /** The first line a command prints, or nothing when it cannot run or fails. */

@@ -9,6 +9,7 @@ import type { CouponApi } from "../../components/coupon-api";
 import { Dashboards } from "../../components/dashboards";
 import { Grafana } from "../../components/grafana";
 import { generatedPassword, InfluxDb } from "../../components/influxdb";
+import { K6Cluster, type K6ClusterArgs } from "../../components/k6-cluster";
 import { LoadTest, type LoadTestArgs } from "../../components/load-test";
 import { Service, stackNetwork } from "../../components/service";
 import { couponIssueDashboard } from "../../dashboards/coupon-issue";
@@ -328,6 +329,7 @@ describe("InfluxDB", () => {
   test("tells its addresses, its database and its users", async () => {
     expect(influxdb.url).toBe("http://127.0.0.1:18086");
     expect(influxdb.networkUrl).toBe("http://influxdb:8086");
+    expect(influxdb.podUrl).toBeUndefined();
     expect(influxdb.database).toBe("k6");
     expect(await valueOf(influxdb.writer)).toEqual({
       username: "k6",
@@ -564,6 +566,7 @@ describe("the coupon API", () => {
     nodeImage: "node:22-alpine",
     redisImage: "redis:7.4-alpine",
     containerName: "coupon-load-test-dev-coupon-api",
+    address: "127.0.0.1",
     port: 18080,
     couponId: 7,
     stock: 900,
@@ -648,6 +651,7 @@ describe("the coupon API", () => {
   test("tells its addresses, and where to ask for its health", () => {
     expect(api.url).toBe("http://127.0.0.1:18080");
     expect(api.networkUrl).toBe("http://coupon-api:8080");
+    expect(api.podUrl).toBeUndefined();
     expect(api.health).toBe("/health");
   });
 
@@ -656,6 +660,284 @@ describe("the coupon API", () => {
       `${hash} node:22-alpine redis:7.4-alpine ` +
         `REDIS_URL=redis://redis:6379 COUPON_ID=7 COUPON_STOCK=900`,
     );
+  });
+});
+
+describe("what a cluster's pods reach", () => {
+  let recording: Recording;
+  let influxdb: InfluxDb;
+  let api: CouponApi;
+
+  beforeAll(async () => {
+    const { CouponApi } = await import("../../components/coupon-api.js");
+    recording = recordPulumi();
+    const network = stackNetwork("dev-network");
+    const there = { address: "0.0.0.0", podHost: "192.0.2.1", network };
+    influxdb = new InfluxDb("influxdb", { ...influxdbArgs, ...there });
+    api = new CouponApi("coupon-api", {
+      ...there,
+      ...{ nodeImage: "node:22-alpine", redisImage: "redis:7.4-alpine", port: 18080 },
+      ...{ containerName: "coupon-load-test-dev-coupon-api", couponId: 7, stock: 900 },
+    });
+    await recording.done();
+  });
+
+  test("is published where the pods' host is", () => {
+    const ports = (name: string) => recording.get(CONTAINER, name).inputs.ports;
+    expect(ports("influxdb-container")).toEqual([
+      { internal: 8086, external: 18086, ip: "0.0.0.0" },
+    ]);
+    expect(ports("coupon-api-container")).toEqual([
+      { internal: 8080, external: 18080, ip: "0.0.0.0" },
+    ]);
+  });
+
+  test("has an address for them, besides this machine's", () => {
+    expect([influxdb.url, influxdb.podUrl]).toEqual([
+      "http://127.0.0.1:18086",
+      "http://192.0.2.1:18086",
+    ]);
+    expect([api.url, api.podUrl]).toEqual(["http://127.0.0.1:18080", "http://192.0.2.1:18080"]);
+  });
+});
+
+describe("the cluster", () => {
+  const CLUSTER = "coupon-load-test:index:K6Cluster::k6-cluster";
+  const PROVIDER = "pulumi:providers:kubernetes";
+  const NAMESPACE = "kubernetes:core/v1:Namespace";
+  const ACCOUNT = "kubernetes:core/v1:ServiceAccount";
+  const QUOTA = "kubernetes:core/v1:ResourceQuota";
+  const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
+  const CHART = "kubernetes:helm.sh/v4:Chart";
+  const namespace = "coupon-load-test-dev";
+  const args: K6ClusterArgs = {
+    ...{ kind: "kubernetes", context: "lab", namespace, image: "grafana/k6:1.8.1" },
+    ...{ starterImage: "starter:1", parallelism: 4, cpu: "500m", binary: "k6" },
+    release: "k6-operator-dev",
+    operator: {
+      chart: "https://charts.example",
+      version: "4.6.0",
+      image: "ghcr.io/grafana/k6-operator:controller-v1.6.0",
+    },
+    reaches: [
+      { url: "http://127.0.0.1:18086", networkUrl: "http://x", podUrl: "http://192.0.2.1:18086" },
+      { url: "https://api.example.com" },
+    ],
+  };
+  const build = async (changed: Partial<K6ClusterArgs> = {}) => {
+    const recording = recordPulumi({ [CHART]: () => ({ resources: [] }) });
+    const { cluster } = new K6Cluster("k6-cluster", { ...args, ...changed });
+    await recording.done();
+    const spec = (type: string) => recording.ofType(type)[0].inputs.spec as any;
+    return { recording, cluster, spec };
+  };
+  const restricted = {
+    "pod-security.kubernetes.io/enforce": "restricted",
+    "pod-security.kubernetes.io/enforce-version": "latest",
+    "pod-security.kubernetes.io/audit": "restricted",
+    "pod-security.kubernetes.io/audit-version": "latest",
+    "pod-security.kubernetes.io/warn": "restricted",
+    "pod-security.kubernetes.io/warn-version": "latest",
+  };
+
+  test("is a namespace with its bounds, and the operator in another", async () => {
+    const { recording } = await build();
+    expect(parents(recording)).toEqual({
+      [CLUSTER]: "",
+      [`${PROVIDER}::k6-cluster-provider`]: CLUSTER,
+      [`${NAMESPACE}::k6-cluster-operator-namespace`]: CLUSTER,
+      [`${CHART}::k6-cluster-operator`]: CLUSTER,
+      [`${NAMESPACE}::k6-cluster-namespace`]: CLUSTER,
+      [`${ACCOUNT}::k6-cluster-account`]: CLUSTER,
+      [`${QUOTA}::k6-cluster-quota`]: CLUSTER,
+      [`${POLICY}::k6-cluster-network-policy`]: CLUSTER,
+    });
+  });
+
+  test("is the context's: another context is another cluster", async () => {
+    // The variable's text would be in the state, and of two files the provider would find neither.
+    vi.stubEnv("KUBECONFIG", "/home/user/a:/home/user/b");
+    const { recording } = await build();
+    vi.unstubAllEnvs();
+    expect(recording.get(PROVIDER, "k6-cluster-provider").inputs).toEqual({
+      ...{ context: "lab", clusterIdentifier: "lab", kubeconfig: "" },
+    });
+    for (const each of recording.all.filter(({ type }) => type.startsWith("kubernetes:"))) {
+      expect([each.type, each.provider]).toEqual([
+        each.type,
+        // A component that the provider itself makes gets it in another way.
+        each.type === CHART ? each.provider : `${PROVIDER}::k6-cluster-provider`,
+      ]);
+    }
+  });
+
+  test("lets none but restricted pods into both namespaces", async () => {
+    const { recording } = await build();
+    const metadata = (name: string) => recording.get(NAMESPACE, name).inputs.metadata;
+    expect(metadata("k6-cluster-namespace")).toEqual({ name: namespace, labels: restricted });
+    expect(metadata("k6-cluster-operator-namespace")).toEqual({
+      ...{ name: "k6-operator-system", labels: restricted },
+    });
+  });
+
+  test("has an account without rights, whose token no pod gets", async () => {
+    const { recording } = await build();
+    expect(recording.get(ACCOUNT, "k6-cluster-account").inputs).toMatchObject({
+      metadata: { name: "k6", namespace },
+      automountServiceAccountToken: false,
+    });
+    expect(recording.all.filter(({ type }) => /Role|Binding/.test(type))).toEqual([]);
+  });
+
+  test.each([
+    [4, "500m", "7", "2300m"],
+    [2, "1", "5", "2300m"],
+    [1, "0.7", "4", "1"],
+    [3, "2.9", "6", "9"],
+    [1000, "999.999", "1003", "999999300m"],
+  ])(
+    "has room for one run of %i runners with %s processors",
+    async (parallelism, cpu, pods, all) => {
+      const { recording } = await build({ parallelism, cpu });
+      const { metadata, spec } = recording.get(QUOTA, "k6-cluster-quota").inputs as any;
+      expect(metadata).toEqual({ name: "one-run", namespace });
+      expect(spec).toEqual({
+        hard: { "count/testruns.k6.io": "1", pods, "requests.cpu": all },
+      });
+    },
+  );
+
+  const control = [{ protocol: "TCP", port: 6565 }];
+  const operators = { matchLabels: { "kubernetes.io/metadata.name": "k6-operator-system" } };
+
+  test("lets pods reach each other's control, names, InfluxDB and the target, and nothing else", async () => {
+    const { recording, spec } = await build();
+    expect(recording.ofType(POLICY)[0].inputs.metadata).toEqual({ name: "run", namespace });
+    expect(spec(POLICY)).toEqual({
+      podSelector: {},
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [{ from: [{ podSelector: {} }, { namespaceSelector: operators }], ports: control }],
+      egress: [
+        { to: [{ podSelector: {} }], ports: control },
+        {
+          ports: [
+            { protocol: "UDP", port: 53 },
+            { protocol: "TCP", port: 53 },
+          ],
+        },
+        {
+          to: [{ ipBlock: { cidr: "192.0.2.1/32" } }],
+          ports: [{ protocol: "TCP", port: 18086 }],
+        },
+        { ports: [{ protocol: "TCP", port: 443 }] },
+      ],
+    });
+  });
+
+  test.each([
+    ["http://10.1.2.3", { to: [{ ipBlock: { cidr: "10.1.2.3/32" } }], ports: [80] }],
+    ["https://10.1.2.3:8443/a", { to: [{ ipBlock: { cidr: "10.1.2.3/32" } }], ports: [8443] }],
+    ["http://[2001:db8::1]", { ports: [80] }],
+    ["http://api.local:81", { ports: [81] }],
+    // The cluster's own services, whose pods may listen on another port.
+    ...["http://api.shop.svc", "http://api.shop.svc.cluster.local:81"].map(
+      (url): [string, object] => [
+        url,
+        {
+          to: [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "shop" } } }],
+        },
+      ],
+    ),
+  ])("lets pods reach %s", async (url, way) => {
+    const { spec } = await build({ reaches: [{ url }] });
+    const { ports, ...rest } = spec(POLICY).egress[2];
+    expect(spec(POLICY).egress).toHaveLength(3);
+    expect({ ...rest, ...(ports && { ports: ports.map(({ port }: any) => port) }) }).toEqual(way);
+  });
+
+  test("is there once the operator is, so that the operator is the last to go", async () => {
+    const { recording } = await build();
+    const { dependencies } = recording.get(NAMESPACE, "k6-cluster-namespace");
+    expect(dependencies).toEqual([`${CHART}::k6-cluster-operator`]);
+  });
+
+  test("has its bounds once the namespace is there, and they go with it", async () => {
+    const { recording } = await build();
+    for (const type of [ACCOUNT, QUOTA, POLICY]) {
+      const [{ dependencies, deletedWith }] = recording.ofType(type);
+      expect(dependencies).toContain(`${NAMESPACE}::k6-cluster-namespace`);
+      expect(deletedWith).toBe(`${NAMESPACE}::k6-cluster-namespace`);
+    }
+  });
+
+  test("gets the operator from its repository, pinned, restricted and with the given image", async () => {
+    const { recording } = await build();
+    const { inputs, dependencies } = recording.get(CHART, "k6-cluster-operator");
+    expect(inputs).toEqual({
+      name: "k6-operator-dev",
+      namespace: "k6-operator-system",
+      chart: "k6-operator",
+      repositoryOpts: { repo: "https://charts.example" },
+      version: "4.6.0",
+      values: {
+        namespace: { create: false },
+        manager: {
+          image: {
+            registry: "ghcr.io",
+            repository: "grafana/k6-operator",
+            tag: "controller-v1.6.0",
+          },
+          podSecurityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
+          containerSecurityContext: {
+            allowPrivilegeEscalation: false,
+            capabilities: { drop: ["ALL"] },
+            readOnlyRootFilesystem: true,
+          },
+        },
+      },
+    });
+    expect(dependencies).toContain(`${NAMESPACE}::k6-cluster-operator-namespace`);
+  });
+
+  test.each([
+    ["oci://r.example/charts/k6-operator", "4.6.0"],
+    ["./charts/k6-operator", undefined],
+    ["k6-operator-4.6.0.tgz", undefined],
+  ])("gets the operator from %s", async (chart, version) => {
+    const { recording } = await build({ operator: { ...args.operator!, chart } });
+    const { inputs } = recording.get(CHART, "k6-cluster-operator");
+    expect([inputs.chart, inputs.version, inputs.repositoryOpts]).toEqual([
+      ...[chart, version, undefined],
+    ]);
+  });
+
+  test.each([
+    ["operator:1", "docker.io", "library/operator", "1"],
+    ["team/operator:1", "team", "operator", "1"],
+    ["r.example:5000/a/b/operator:1.2-x", "r.example:5000", "a/b/operator", "1.2-x"],
+    ["r.example/operator@sha256:0a", "r.example", "operator@sha256", "0a"],
+    ["r.example/operator:1@sha256:0a", "r.example", "operator:1@sha256", "0a"],
+  ])("takes the image %s apart as the chart wants it", async (image, registry, repository, tag) => {
+    const { recording } = await build({ operator: { ...args.operator!, image } });
+    const { values } = recording.get(CHART, "k6-cluster-operator").inputs as any;
+    expect(values.manager.image).toEqual({ registry, repository, tag });
+  });
+
+  test("with an operator already has none of its own, and lets any namespace control runners", async () => {
+    const { recording, spec } = await build({ operator: undefined });
+    expect(recording.ofType(CHART)).toEqual([]);
+    expect(recording.ofType(NAMESPACE).map(({ name }) => name)).toEqual(["k6-cluster-namespace"]);
+    expect(spec(POLICY).ingress).toEqual([
+      { from: [{ podSelector: {} }, { namespaceSelector: {} }], ports: control },
+    ]);
+  });
+
+  test("tells a run where it is made, and no more than it needs", async () => {
+    expect((await build()).cluster).toEqual({
+      ...{ kind: "kubernetes", context: "lab", namespace, serviceAccount: "k6" },
+      ...{ image: "grafana/k6:1.8.1", starterImage: "starter:1", parallelism: 4, cpu: "500m" },
+      binary: "k6",
+    });
   });
 });
 
@@ -772,6 +1054,21 @@ describe("the load test", () => {
     const { recording, request } = await build({ executor: { kind: "local", binary: "k6" } });
     expect(recording.ofType(IMAGE).map(({ name }) => name)).toEqual(["influxdb-image"]);
     expect(request.executor).toEqual({ kind: "local", binary: "k6" });
+  });
+
+  test("by a cluster needs no image here, and names the addresses of its pods", async () => {
+    const cluster: LoadTestArgs["executor"] = {
+      ...{ kind: "kubernetes", context: "lab", namespace: "n", serviceAccount: "k6", image: "a:1" },
+      ...{ starterImage: "b:2", parallelism: 4, cpu: "1", binary: "k6" },
+    };
+    const podUrl = "http://192.0.2.1:18080";
+    const { recording, request } = await build({
+      executor: cluster,
+      target: { ...target, podUrl },
+    });
+    expect(recording.ofType(IMAGE).map(({ name }) => name)).toEqual(["influxdb-image"]);
+    expect(request.executor).toEqual(cluster);
+    expect(request.target).toEqual({ ...target, podUrl });
   });
 
   test("starts once k6's image is there and everything is ready that it comes after", async () => {

@@ -9,6 +9,9 @@ import {
   ConfigError,
   containerName,
   imagesOf,
+  namespaceName,
+  operatorChartVersion,
+  operatorName,
   parseConfig,
   project,
   projectValues,
@@ -36,6 +39,9 @@ const defaults: Values = Object.fromEntries(
 );
 const external: Values = { ...defaults, baseUrl: "http://localhost:8080" };
 const sample: Values = { ...defaults, target: "sample" };
+const inCluster: Values = {
+  ...{ ...sample, executor: "kubernetes", kubeContext: "lab", kubeHostAddress: "host.example" },
+};
 
 const parsed = (changed: Values = {}) => parseConfig({ ...external, ...changed }, process.cwd());
 
@@ -99,6 +105,8 @@ describe("Pulumi.yaml", () => {
       influxdbImage: "influxdb:1.8.10",
       grafanaImage: "grafana/grafana:12.4.5",
       k6Image: "grafana/k6:1.8.1",
+      k6OperatorImage: "ghcr.io/grafana/k6-operator:controller-v1.6.0",
+      k6StarterImage: "ghcr.io/grafana/k6-operator:starter-v1.6.0",
       redisImage: "redis:7.4-alpine",
       nodeImage: "node:22-alpine",
     });
@@ -159,6 +167,7 @@ describe("a configuration", () => {
   test("of the sample target has its port, stock and images", () => {
     expect(parseConfig(sample, process.cwd()).target).toEqual({
       kind: "sample",
+      address: "127.0.0.1",
       port: 8080,
       stock: 1000,
       redisImage: "redis:7.4-alpine",
@@ -181,11 +190,16 @@ describe("a configuration", () => {
       ...{ alertEmail: "a@43, b@44", smtpHost: "mail:45", smtpUser: "46", smtpPassword: "47" },
       ...{ allowedHosts: "a.48, *.b.49", keepData: "true", maxRate: "50", maxDuration: "51s" },
       ...{ influxdbPort: "28", grafanaPort: "29", couponApiPort: "30", influxdbImage: "a:31" },
-      bindAddress: "0.0.0.0",
+      ...{ bindAddress: "0.0.0.0", kubeContext: "52", kubeHostAddress: "53.0", parallelism: "54" },
+      ...{ runnerCpu: "55m", k6OperatorImage: "f:56", k6StarterImage: "g:57" },
+      k6OperatorChart: "oci://58",
       ...{ grafanaImage: "b:32", k6Image: "c:33", redisImage: "d:34", nodeImage: "e:35" },
     };
     expect(parseConfig({ ...sample, ...values }, process.cwd())).toEqual({
-      target: { kind: "sample", port: 30, stock: 27, redisImage: "d:34", nodeImage: "e:35" },
+      target: {
+        ...{ kind: "sample", address: "127.0.0.1", port: 30, stock: 27 },
+        ...{ redisImage: "d:34", nodeImage: "e:35" },
+      },
       allowedHosts: ["a.48", "*.b.49"],
       keepData: true,
       script: "k6/coupon-issue.ts",
@@ -385,6 +399,11 @@ describe("retention", () => {
 describe("an image", () => {
   const digest = `sha256:${"0123456789abcdef".repeat(4)}`;
   const images = keys.filter((key) => key.endsWith("Image"));
+  /** As `imagesOf` gives them: of the cluster's, the operator comes last. */
+  const used = [
+    ...["influxdbImage", "grafanaImage", "k6Image", "k6StarterImage", "k6OperatorImage"],
+    ...["redisImage", "nodeImage"],
+  ];
 
   test.each(images)("%s has a tag or a digest", (key) => {
     const refused = [
@@ -426,7 +445,7 @@ describe("an image", () => {
     ["localhost/influxdb:1", "localhost/influxdb:1"],
   ])("%s comes from imageRegistry as %s", (image, reference) => {
     const all = Object.fromEntries(images.map((key) => [key, image]));
-    const values = { ...sample, ...all, imageRegistry: "mirror.example:5000/hub" };
+    const values = { ...inCluster, ...all, imageRegistry: "mirror.example:5000/hub" };
     expect(imagesOf(parseConfig(values, process.cwd()))).toEqual(images.map(() => reference));
   });
 
@@ -453,8 +472,12 @@ describe("an image", () => {
     const all = ["influxdb:1.8.10", "grafana/grafana:12.4.5", "grafana/k6:1.8.1"];
     expect(imagesOf(parsed())).toEqual(all);
     expect(imagesOf(parsed({ executor: "local" }))).toEqual(all.slice(0, 2));
-    expect(imagesOf(parseConfig(sample, process.cwd()))).toEqual(
-      images.map((key) => defaults[key]),
+    const named = (...keys: string[]) => keys.map((key) => defaults[key]);
+    const there = (values: Values) => imagesOf(parseConfig(values, process.cwd()));
+    expect(there(sample)).toEqual([...all, ...named("redisImage", "nodeImage")]);
+    expect(there(inCluster)).toEqual(named(...used));
+    expect(there({ ...inCluster, k6OperatorChart: "existing" })).toEqual(
+      named(...used.filter((key) => key !== "k6OperatorImage")),
     );
   });
 });
@@ -577,9 +600,9 @@ describe("the virtual users", () => {
 });
 
 describe("the executor", () => {
-  test("is one of two", () => {
-    expect(refusal({ executor: "kubernetes" })).toBe(
-      `configuration key "executor" is "kubernetes": must be docker or local`,
+  test("is one of three", () => {
+    expect(refusal({ executor: "nomad" })).toBe(
+      `configuration key "executor" is "nomad": must be docker or local or kubernetes`,
     );
   });
 
@@ -589,6 +612,196 @@ describe("the executor", () => {
     );
     expect(refusal({ k6Binary: "k6\n" })).toContain(`"k6Binary" is "k6\\n": must be a command`);
     expect(parsed({ executor: "local" }).executor).toEqual({ kind: "local", binary: "k6" });
+  });
+});
+
+describe("a cluster", () => {
+  const parsed = (changed: Values = {}) => parseConfig({ ...inCluster, ...changed }, process.cwd());
+  const refused = (changed: Values) => refusal(changed, inCluster);
+
+  test("has two runners of a processor each, and the k6 operator by its own chart", () => {
+    const { executor, target, influxdb } = parsed();
+    expect(executor).toEqual({
+      ...{ kind: "kubernetes", context: "lab", parallelism: 2, cpu: "1", binary: "k6" },
+      image: "grafana/k6:1.8.1",
+      starterImage: "ghcr.io/grafana/k6-operator:starter-v1.6.0",
+      operator: {
+        chart: "https://grafana.github.io/helm-charts",
+        version: operatorChartVersion,
+        image: "ghcr.io/grafana/k6-operator:controller-v1.6.0",
+      },
+    });
+    expect(target).toMatchObject({ address: "127.0.0.1", podHost: "host.example" });
+    expect(influxdb).toMatchObject({ address: "127.0.0.1", podHost: "host.example" });
+  });
+
+  test("takes each value from its own key", () => {
+    const values = {
+      ...{ kubeContext: "an other", kubeHostAddress: "192.0.2.1", parallelism: "3" },
+      ...{ runnerCpu: "250m", k6OperatorChart: "oci://r.example/k6-operator", k6Image: "a:1" },
+      ...{ k6OperatorImage: "b:2", k6StarterImage: "c:3", k6Binary: "/bin/k6" },
+    };
+    expect(parsed(values).executor).toEqual({
+      ...{ kind: "kubernetes", context: "an other", parallelism: 3, cpu: "250m" },
+      ...{ image: "a:1", starterImage: "c:3", binary: "/bin/k6" },
+      operator: {
+        ...{ chart: "oci://r.example/k6-operator", version: operatorChartVersion, image: "b:2" },
+      },
+    });
+  });
+
+  test("may have the operator already", () => {
+    expect(parsed({ k6OperatorChart: "existing" }).executor).toMatchObject({ operator: undefined });
+  });
+
+  test.each(["", "k6\n", "\u001b"])("is not that of the context %j", (kubeContext) => {
+    expect(refused({ kubeContext })).toContain(
+      `configuration key "kubeContext" is ${JSON.stringify(kubeContext)}: must be a context of ` +
+        `your kubeconfig, see kubectl config get-contexts`,
+    );
+  });
+
+  test("needs no context where k6 runs elsewhere", () => {
+    expect(parsed({ executor: "docker", kubeContext: "" }).executor.kind).toBe("docker");
+  });
+
+  const reached =
+    "with executor kubernetes it must be an address by which the cluster's pods reach this " +
+    "machine; if that is another than InfluxDB listens on, say so by kubeHostAddress";
+
+  test.each(["127.0.0.1", "localhost", "LOCALHOST", "a.localhost", "0.0.0.0", "127.1", "0"])(
+    "does not reach this machine at %s",
+    (kubeHostAddress) => {
+      expect(refused({ kubeHostAddress })).toBe(
+        `configuration key "kubeHostAddress" is "${kubeHostAddress}": ${reached}`,
+      );
+      // Elsewhere it is not used.
+      parsed({ executor: "local", kubeHostAddress });
+    },
+  );
+
+  test.each(["127.0.0.1", "0.0.0.0"])(
+    "reaches this machine at bindAddress, which cannot be %s then",
+    (bindAddress) => {
+      expect(refused({ bindAddress, kubeHostAddress: "" })).toBe(
+        `configuration key "bindAddress" is "${bindAddress}": ${reached}`,
+      );
+    },
+  );
+
+  test.each(["host:80", "http://host", "-a", "a-", "a b", "a/b", "[::1]", "192.0.2.256", "a_b"])(
+    "does not know this machine as %s",
+    (kubeHostAddress) => {
+      expect(refused({ kubeHostAddress })).toBe(
+        `configuration key "kubeHostAddress" is "${kubeHostAddress}": must be empty, or a host ` +
+          `name or an IPv4 address without port`,
+      );
+    },
+  );
+
+  test("reaches InfluxDB and the sample where they listen", () => {
+    const { target, influxdb } = parsed({ bindAddress: "0.0.0.0", kubeHostAddress: "192.0.2.1" });
+    const there = { address: "0.0.0.0", podHost: "192.0.2.1" };
+    expect(target).toMatchObject(there);
+    expect(influxdb).toMatchObject(there);
+  });
+
+  test.each(["http://localhost:8080", "http://127.0.0.1", "http://[::1]:8080"])(
+    "does not reach a target at %s",
+    (baseUrl) => {
+      expect(refused({ target: "external", baseUrl })).toBe(
+        `configuration key "baseUrl" is "${baseUrl}": with executor kubernetes it must be on a ` +
+          `host that the pods reach, too`,
+      );
+    },
+  );
+
+  test("reaches a target at another host", () => {
+    const baseUrl = "http://api.shop.svc.cluster.local";
+    expect(parsed({ target: "external", baseUrl }).target).toEqual({ kind: "external", baseUrl });
+  });
+
+  test("has from 1 to 1000 runners, each with a virtual user", () => {
+    for (const parallelism of ["0", "1001", "two", "1.5", ""]) {
+      expect(refused({ parallelism })).toBe(
+        `configuration key "parallelism" is "${parallelism}": must be a whole number, 1 to 1000`,
+      );
+    }
+    expect(refused({ parallelism: "5", preAllocatedVUs: "4" })).toBe(
+      `configuration key "parallelism" is "5": must be at most preAllocatedVUs, which is 4`,
+    );
+    expect(parsed({ parallelism: "4", preAllocatedVUs: "4" }).executor).toMatchObject({
+      parallelism: 4,
+    });
+    parsed({ executor: "docker", parallelism: "5", preAllocatedVUs: "4" });
+  });
+
+  test.each(["0", "0.0", "0m", "-1", "1e3", "1.2345", "1000", "1000000m", "1 ", "all", ""])(
+    "gives a runner no %j processors",
+    (runnerCpu) => {
+      expect(refused({ runnerCpu })).toBe(
+        `configuration key "runnerCpu" is "${runnerCpu}": must be processors as Kubernetes ` +
+          `writes them, such as 500m, 1 or 2.5`,
+      );
+    },
+  );
+
+  test.each(["500m", "1", "2.5", "0.125", "16"])("gives a runner %s processors", (runnerCpu) => {
+    expect(parsed({ runnerCpu }).executor).toMatchObject({ cpu: runnerCpu });
+  });
+
+  describe("gets the operator", () => {
+    let folder: string;
+    beforeAll(() => {
+      folder = fs.mkdtempSync(path.join(os.tmpdir(), "chart-"));
+      fs.mkdirSync(path.join(folder, "chart"));
+      fs.mkdirSync(path.join(folder, "empty"));
+      for (const file of ["chart/Chart.yaml", "k6-operator.tgz", "k6-operator.zip"])
+        fs.writeFileSync(path.join(folder, file), "");
+    });
+    afterAll(() => fs.rmSync(folder, { recursive: true }));
+    const from = (k6OperatorChart: string) =>
+      parseConfig({ ...inCluster, script: path.resolve(ownScript), k6OperatorChart }, folder)
+        .executor;
+
+    test.each([
+      ...["https://charts.example", "http://10.0.0.1:8080/charts", "oci://r.example:5000/a/b"],
+      ...["chart", "./chart/", "k6-operator.tgz"],
+    ])("from %s", (chart) => {
+      expect(from(chart)).toMatchObject({ operator: { chart } });
+    });
+
+    test.each([
+      ...["", "Existing", "missing", "missing.tgz", "empty", "k6-operator.zip", "ftp://a.example"],
+      ...["https://", "https://a.example/b c", "grafana/k6-operator", "\0"],
+    ])("not from %j", (chart) => {
+      expect(() => from(chart)).toThrow(
+        `configuration key "k6OperatorChart" is ${JSON.stringify(chart)}: must be existing, a ` +
+          `Helm repository with https://, an oci:// reference or the path of a chart`,
+      );
+    });
+  });
+
+  test("has one release of the operator: its two images", () => {
+    const versions = ["k6OperatorImage", "k6StarterImage"].map((key) =>
+      defaults[key].replace(/.*-v/, ""),
+    );
+    expect(new Set(versions).size).toBe(1);
+  });
+
+  test.each([
+    ["dev", "coupon-load-test-dev", "k6-operator-dev"],
+    ["staging.EU", "coupon-load-test-staging-eu-", "k6-operator-staging-eu-"],
+    ["x".repeat(100), "coupon-load-test-xxxxx", "k6-operator-xxxxx"],
+  ])("has names for the stack %s", (stack, namespace, operator) => {
+    for (const [name, start] of [
+      [namespaceName(stack), namespace],
+      [operatorName(stack), operator],
+    ]) {
+      expect(name).toMatch(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
+      expect(name.startsWith(start)).toBe(true);
+    }
+    expect(namespaceName(`${stack}.`)).not.toBe(namespaceName(`${stack}_`));
   });
 });
 

@@ -101,7 +101,7 @@ describe("the messages", () => {
     .replaceAll(/["'`]\s*\+\s*["'`]/g, "")
     .replaceAll("${side}", "over");
   /** Rows of the table that `make up` shows are said as "<name> <found>: <todo>". */
-  const checked = /^(Docker|Pulumi CLI|disk …|port …) /;
+  const checked = /^(Docker|Pulumi CLI|disk …|port …|context …|k6 operator|…) /;
 
   const ownMessages = (file: string) => {
     const [own] = tables(file).filter(([[header]]) => ["Message", "메시지"].includes(header));

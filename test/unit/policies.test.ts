@@ -1,4 +1,4 @@
-/** What must hold of every container and secret of every committed environment. */
+/** What must hold of every container, secret and manifest of every committed environment. */
 import * as fs from "node:fs";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
@@ -17,6 +17,11 @@ vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
 const CONTAINER = "docker:index/container:Container";
 const IMAGE = "docker:index/remoteImage:RemoteImage";
 const VOLUME = "docker:index/volume:Volume";
+const NAMESPACE = "kubernetes:core/v1:Namespace";
+const ACCOUNT = "kubernetes:core/v1:ServiceAccount";
+const QUOTA = "kubernetes:core/v1:ResourceQuota";
+const NETWORK_POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
+const CHART = "kubernetes:helm.sh/v4:Chart";
 
 /** A name with a tag other than `latest`, or with a digest. */
 const pinned = /^[^@\s]+(:(?!latest$)[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})$/;
@@ -64,6 +69,38 @@ const rules: [words: string, type: string | undefined, holds: (its: any) => bool
     ({ envs }) => !JSON.stringify(envs ?? []).includes(generated("")),
   ],
   [
+    "it takes restricted pods only",
+    NAMESPACE,
+    ({ metadata: { labels = {} } }) =>
+      labels["pod-security.kubernetes.io/enforce"] === "restricted",
+  ],
+  [
+    "no pod gets its token",
+    ACCOUNT,
+    ({ automountServiceAccountToken }) => automountServiceAccountToken === false,
+  ],
+  [
+    "it bounds the pods, their processors and the runs at a time",
+    QUOTA,
+    ({ spec: { hard } }) =>
+      Boolean(hard.pods && hard["requests.cpu"]) && hard["count/testruns.k6.io"] === "1",
+  ],
+  [
+    "it is about all pods, and has no rule that lets everything through",
+    NETWORK_POLICY,
+    ({ spec: { podSelector, policyTypes, ingress, egress } }) =>
+      Object.keys(podSelector).length === 0 &&
+      policyTypes.length === 2 &&
+      ingress.every(({ from, ports }: any) => from && ports) &&
+      egress.every(({ to, ports }: any) => to || ports),
+  ],
+  [
+    "its version is pinned where it comes from outside",
+    CHART,
+    ({ chart, repositoryOpts, version }) =>
+      /^\d+\.\d+\.\d+$/.test(version) || !(repositoryOpts || chart.startsWith("oci:")),
+  ],
+  [
     "what is generated is secret wherever it is used",
     undefined,
     (inputs) => !openTexts(inputs).some((text) => text.includes(generated(""))),
@@ -90,6 +127,16 @@ describe("the rules", () => {
     ...{ securityOpts: ["no-new-privileges"], readOnly: true },
     envs: ["A=1"],
   };
+
+  const policy = {
+    spec: {
+      podSelector: {},
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [{ from: [{}], ports: [{}] }],
+      egress: [{ ports: [{}] }],
+    },
+  };
+  const bounds = { pods: "1", "requests.cpu": "1", "count/testruns.k6.io": "1" };
 
   test.each<[string, string, object, number]>([
     ["nothing, where all is well", CONTAINER, {}, 0],
@@ -118,6 +165,45 @@ describe("the rules", () => {
     ["a password in the open", VOLUME, { labels: [{ value: generated("x") }] }, 1],
     ["the tag latest", IMAGE, { name: "influxdb:latest" }, 1],
     ["no tag", IMAGE, { name: "registry.example:5000/influxdb" }, 1],
+    ["any pods in a namespace", NAMESPACE, { metadata: { name: "a" } }, 1],
+    [
+      "pods that may be a little more",
+      NAMESPACE,
+      { metadata: { labels: { "pod-security.kubernetes.io/enforce": "baseline" } } },
+      1,
+    ],
+    ["a token in every pod", ACCOUNT, {}, 1],
+    ["nothing in a quota that bounds all", QUOTA, { spec: { hard: bounds } }, 0],
+    ["any number of pods", QUOTA, { spec: { hard: { ...bounds, pods: undefined } } }, 1],
+    [
+      "two runs at a time",
+      QUOTA,
+      { spec: { hard: { ...bounds, "count/testruns.k6.io": "2" } } },
+      1,
+    ],
+    ["nothing in a policy that is narrow", NETWORK_POLICY, policy, 0],
+    [
+      "a policy for some pods",
+      NETWORK_POLICY,
+      { spec: { ...policy.spec, podSelector: { matchLabels: { a: "b" } } } },
+      1,
+    ],
+    [
+      "a policy for one direction",
+      NETWORK_POLICY,
+      { spec: { ...policy.spec, policyTypes: ["Ingress"] } },
+      1,
+    ],
+    [
+      "a control that everybody reaches",
+      NETWORK_POLICY,
+      { spec: { ...policy.spec, ingress: [{ ports: [{}] }] } },
+      1,
+    ],
+    ["a way to everywhere", NETWORK_POLICY, { spec: { ...policy.spec, egress: [{}] } }, 1],
+    ["any version of a chart", CHART, { chart: "a", repositoryOpts: { repo: "b" } }, 1],
+    ["some versions of a chart", CHART, { chart: "oci://a/b", version: "^1.0.0" }, 1],
+    ["nothing in a chart that is here", CHART, { chart: "charts/a" }, 0],
   ])("find %s", (_, type, inputs, count) => {
     const found = broken({
       type,
@@ -147,20 +233,38 @@ describe("every environment keeps the rules", () => {
     leave();
   });
 
-  test.each(environments)("%s", async (stack) => {
+  const keeps = async (stack: string, more: Record<string, unknown> = {}) => {
     const own: Record<string, unknown> = {};
     for (const [key, value] of Object.entries(settings[stack].config)) {
       own[key.split(":")[1]] = value;
     }
     // Whatever else uses this machine's ports.
     for (const key of ["influxdbPort", "grafanaPort", "couponApiPort"]) own[key] = await freePort();
-    const states = { "command:local:Command": () => ({ stdout: "{}" }) };
-    const { recording, error } = await runProgram(own, { states, stack });
+    const states = {
+      "command:local:Command": () => ({ stdout: "{}" }),
+      [CHART]: () => ({ resources: [] }),
+    };
+    const { recording, error } = await runProgram({ ...own, ...more }, { states, stack });
     expect(error).toBeUndefined();
     expect(recording.ofType(CONTAINER).length).toBeGreaterThanOrEqual(2);
     const found = recording.all.flatMap((each) => broken(each).map((words) => [each.name, words]));
     expect(found).toEqual([]);
     const kept = recording.ofType(VOLUME).map(({ protect }) => protect);
     expect(new Set(kept)).toEqual(new Set([own.keepData === true]));
+    return recording;
+  };
+
+  test.each(environments)("%s", async (stack) => {
+    await keeps(stack);
+  });
+
+  test.each(environments)("%s, with its load shared by a cluster", async (stack) => {
+    const recording = await keeps(stack, {
+      ...{ executor: "kubernetes", kubeContext: "lab", kubeHostAddress: "192.0.2.1" },
+      ...{ target: "sample", baseUrl: "" },
+    });
+    for (const type of [NAMESPACE, ACCOUNT, QUOTA, NETWORK_POLICY, CHART]) {
+      expect(recording.ofType(type)).not.toEqual([]);
+    }
   });
 });

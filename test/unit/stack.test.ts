@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as fs from "node:fs";
 import * as net from "node:net";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { ConfigError } from "../../config";
+import { ConfigError, operatorChartVersion } from "../../config";
 import { defaultProfile, defaultThresholds } from "../../k6/profile";
 import { type Outputs, runProgram } from "../support/program";
 import { enterProjectCopy, openTexts, type Recording, valueOf } from "../support/pulumi-mocks";
@@ -53,7 +53,12 @@ afterAll(() => {
 const up = (values: Record<string, unknown>) =>
   runProgram(
     { ...ports, ...values },
-    { states: { [COMMAND]: () => ({ stdout: JSON.stringify(result) }) } },
+    {
+      states: {
+        [COMMAND]: () => ({ stdout: JSON.stringify(result) }),
+        "kubernetes:helm.sh/v4:Chart": () => ({ resources: [] }),
+      },
+    },
   );
 
 /** Resources that the sample target and a test by Docker add to every stack's. */
@@ -333,6 +338,70 @@ test("a stack whose k6 is on this machine has no image of k6", async () => {
   const { recording } = await up({ target: "sample", executor: "local", k6Binary: "/opt/k6" });
   expect(recording.refs).toEqual([...always, ...couponApi].sort());
   expect(requestOf(recording).executor).toEqual({ kind: "local", binary: "/opt/k6" });
+});
+
+describe("a stack whose load a cluster shares", () => {
+  const values = {
+    ...{ target: "sample", executor: "kubernetes", kubeContext: "lab", parallelism: 3 },
+    ...{ runnerCpu: "500m", k6Binary: "/opt/k6", kubeHostAddress: "192.0.2.1" },
+  };
+
+  test("has the cluster, and k6's image only there", async () => {
+    const { recording } = await up(values);
+    const own = [
+      "coupon-load-test:index:K6Cluster::k6-cluster",
+      "kubernetes:core/v1:Namespace::k6-cluster-namespace",
+      "kubernetes:core/v1:Namespace::k6-cluster-operator-namespace",
+      "kubernetes:core/v1:ResourceQuota::k6-cluster-quota",
+      "kubernetes:core/v1:ServiceAccount::k6-cluster-account",
+      "kubernetes:helm.sh/v4:Chart::k6-cluster-operator",
+      "kubernetes:networking.k8s.io/v1:NetworkPolicy::k6-cluster-network-policy",
+      "pulumi:providers:kubernetes::k6-cluster-provider",
+    ];
+    expect(recording.refs).toEqual([...always, ...couponApi, ...own].sort());
+    const chart = recording.get("kubernetes:helm.sh/v4:Chart", "k6-cluster-operator");
+    expect(chart.inputs).toMatchObject({ name: "k6-operator-dev", version: operatorChartVersion });
+  });
+
+  test("runs the test there, once the cluster is ready", async () => {
+    const { recording } = await up(values);
+    const { executor, target, influxdb } = requestOf(recording);
+    expect(executor).toEqual({
+      ...{ kind: "kubernetes", context: "lab", parallelism: 3, cpu: "500m", binary: "/opt/k6" },
+      ...{ namespace: "coupon-load-test-dev", serviceAccount: "k6", image: "grafana/k6:1.8.1" },
+      starterImage: "ghcr.io/grafana/k6-operator:starter-v1.6.0",
+    });
+    expect(target.podUrl).toBe(`http://192.0.2.1:${ports.couponApiPort}`);
+    expect(influxdb.podUrl).toBe(`http://192.0.2.1:${ports.influxdbPort}`);
+    expect(recording.get(COMMAND, "load-test-run").dependencies).toEqual(
+      expect.arrayContaining([
+        "docker:index/container:Container::coupon-api-container",
+        "kubernetes:core/v1:Namespace::k6-cluster-namespace",
+        "kubernetes:core/v1:ResourceQuota::k6-cluster-quota",
+        "kubernetes:core/v1:ServiceAccount::k6-cluster-account",
+        "kubernetes:networking.k8s.io/v1:NetworkPolicy::k6-cluster-network-policy",
+      ]),
+    );
+  });
+
+  test("lets its pods reach InfluxDB and the target alone", async () => {
+    const ways = async (more: object) => {
+      const { recording } = await up({ ...values, ...more });
+      const [{ inputs }] = recording.ofType("kubernetes:networking.k8s.io/v1:NetworkPolicy");
+      return (inputs.spec as any).egress.slice(2);
+    };
+    const to = (port: number) => ({
+      to: [{ ipBlock: { cidr: "192.0.2.1/32" } }],
+      ports: [{ protocol: "TCP", port }],
+    });
+    const { influxdbPort, couponApiPort } = ports;
+    expect(await ways({})).toEqual([to(influxdbPort), to(couponApiPort)]);
+    const external = { target: "external", baseUrl: "https://api.local:8443" };
+    expect(await ways(external)).toEqual([
+      to(influxdbPort),
+      { ports: [{ protocol: "TCP", port: 8443 }] },
+    ]);
+  });
 });
 
 test("a stack takes every value of its configuration to where it is used", async () => {
