@@ -350,7 +350,8 @@ const recipes: Record<ImageKey | OperatorImageKey, () => Promise<StandIn>> = {
       // The base has the same.
       copied: {},
       setup: ["curl --version"],
-      runs: "USER 65532:65532",
+      runs: `
+        USER 65532:65532`,
     };
   },
 };
