@@ -787,6 +787,23 @@ describe("the gate", () => {
     expect(slept).toEqual([200, 200]);
   });
 
+  test("stays shut for a target on a host that nobody allowed, if it is not the stack's own", async () => {
+    const influxdb = await fakeInfluxDb();
+    const executor: RunRequest["executor"] = {
+      ...{ kind: "kubernetes", context: "lab", namespace: "n", serviceAccount: "k6", image: "a:1" },
+      ...{ starterImage: "b:2", parallelism: 2, cpu: "1", binary: "k6" },
+    };
+    const url = "http://192.0.2.1:8080";
+    const opened = (target: RunRequest["target"], allowedHosts: string[] = []) =>
+      gate(requestFor({ target, influxdb, executor, allowedHosts }), credentials, signal);
+    await expect(opened({ url, version: "1" })).rejects.toThrow(
+      new RunFailure(`the target ${url} is on a host that allowedHosts does not name`),
+    );
+    await opened({ url, version: "1" }, ["192.0.2.1"]);
+    // The sample, where it listens for pods.
+    await opened({ url, health: "/health", version: "1" });
+  });
+
   test("stays shut for a target that leads to a host that nobody allowed", async () => {
     const influxdb = await fakeInfluxDb();
     const url = await serve((request, response) => {
