@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type * as client from "@kubernetes/client-node" with { "resolution-mode": "import" };
 import type { Ended, Executor } from "./executor";
-import { hostIsAllowed } from "./gate";
+import { allowedRedirect } from "./gate";
 import { k6Config, scriptArguments } from "./k6";
 import {
   type Asked,
@@ -288,12 +288,7 @@ async function passGate(
     }
     const { url, status, location } = answers[answers.length - 1];
     if (target.health || status < 300 || status > 399 || !location || hop === 10) return version;
-    const next = new URL(location, url).href;
-    if (!hostIsAllowed(next, allowedHosts)) {
-      throw new RunFailure(
-        `the target ${start} redirects to ${next}, a host that allowedHosts does not name`,
-      );
-    }
+    const next = allowedRedirect(start, url, location, allowedHosts);
     asked.splice(0, 2, { url: next, mustBeOk: false });
     await api.removeAll();
   }

@@ -687,6 +687,17 @@ describe("the gate", () => {
     expect(influxdb.seen).toEqual([]);
   });
 
+  test("stays shut for a target that leads to no URL", async () => {
+    const influxdb = await fakeInfluxDb();
+    const url = await serve((_, response) =>
+      response.writeHead(302, { location: "http://[" }).end(),
+    );
+    const request = requestFor({ target: { url, version: "1" }, influxdb });
+    await expect(gate(request, credentials, signal)).rejects.toThrow(
+      new RunFailure(`the target ${url} redirects to http://[, which is no URL`),
+    );
+  });
+
   test("opens for a target that leads to itself", async () => {
     const influxdb = await fakeInfluxDb();
     const url = await serve((request, response) => {
