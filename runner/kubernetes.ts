@@ -177,16 +177,25 @@ class Api {
 
 const testRuns = { group: "k6.io", version: "v1alpha1", plural: "testruns" };
 
-/** @throws RunFailure when the kubeconfig has no such context */
+/** @throws RunFailure when the kubeconfig cannot be read, or does not have what the context names */
 async function connect({ context, namespace }: Cluster): Promise<Api> {
   const k8s = await import("@kubernetes/client-node");
   const config = new k8s.KubeConfig();
-  config.loadFromDefault();
+  try {
+    config.loadFromDefault();
+  } catch (error) {
+    throw new RunFailure(`the kubeconfig cannot be read: ${reasonOf(error)}`);
+  }
   if (!config.getContextObject(context)) {
     const known = config.contexts.map(({ name }) => name).join(", ") || "none";
     throw new RunFailure(`the kubeconfig has no context ${context}; it has: ${known}`);
   }
   config.setCurrentContext(context);
+  if (!config.getCurrentCluster()) {
+    throw new RunFailure(
+      `the kubeconfig does not have the cluster that its context ${context} names`,
+    );
+  }
   return new Api(
     config.makeApiClient(k8s.CoreV1Api),
     config.makeApiClient(k8s.CustomObjectsApi),

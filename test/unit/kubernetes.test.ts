@@ -324,6 +324,17 @@ describe("the gate of a cluster", () => {
     expect(cluster.changes).toEqual([]);
   });
 
+  test("says what the kubeconfig lacks", async () => {
+    await expect(version({}, { context: "torn" })).rejects.toThrow(
+      new RunFailure("the kubeconfig does not have the cluster that its context torn names"),
+    );
+    vi.stubEnv("KUBECONFIG", path.resolve("none"));
+    await expect(version()).rejects.toThrow(/^the kubeconfig cannot be read: ENOENT/);
+    fs.writeFileSync("broken", "contexts: [");
+    vi.stubEnv("KUBECONFIG", path.resolve("broken"));
+    await expect(version()).rejects.toThrow(/^the kubeconfig cannot be read: /);
+  });
+
   test("says of an API that does not answer that it does not", async () => {
     const url = await nowhere();
     vi.stubEnv("KUBECONFIG", kubeconfig(url));
