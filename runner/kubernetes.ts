@@ -526,15 +526,28 @@ class Runner {
   private file = (name: string) => path.join(this.dir, name);
 }
 
-/** The summary in what k6 has printed, as between a line `{` and a line `}`, and the rest. */
+/** k6's summary in what it has printed, and the rest; what a script prints at its end may touch it. */
 export function partLog(whole: string): { log: string; summary?: string } {
-  const lines = whole.split("\n");
-  const [first, last] = [lines.indexOf("{"), lines.lastIndexOf("}")];
-  if (first < 0 || last < first) return { log: whole };
   const isLog = (line: string) => line.startsWith("time=");
-  const within = lines.slice(first, last + 1);
-  return {
-    log: [...lines.slice(0, first), ...within.filter(isLog), ...lines.slice(last + 1)].join("\n"),
-    summary: within.filter((line) => !isLog(line)).join("\n"),
-  };
+  const begin = /\{\n(?:time=[^\n]*\n)* {4}"(?:metrics|root_group|setup_data)":/g;
+  for (const { index } of whole.matchAll(begin)) {
+    const end = whole.indexOf("\n}", index) + "\n}".length;
+    const lines = whole.slice(index, end).split("\n");
+    const summary = lines.filter((line) => !isLog(line)).join("\n");
+    if (!isSummary(summary)) continue;
+    const [before, after] = [whole.slice(0, index), whole.slice(end)];
+    const rest = [before.replace(/\n$/, ""), ...lines.filter(isLog), after.replace(/^\n/, "")];
+    return { log: rest.join("\n"), summary };
+  }
+  return { log: whole };
+}
+
+/** Whether a text is k6's summary, rather than what a script has made of all that k6 gives it. */
+function isSummary(text: string): boolean {
+  try {
+    const all = JSON.parse(text);
+    return "metrics" in all && !("state" in all);
+  } catch {
+    return false;
+  }
 }

@@ -1,13 +1,16 @@
 /** The executor `kubernetes` and a run over several runners, with a fake API and a fake k6. */
 import type { V1Pod } from "@kubernetes/client-node" with { "resolution-mode": "import" };
+import fc from "fast-check";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { executorFor } from "../../runner/executor";
+import { partLog } from "../../runner/kubernetes";
 import { runLoadTest, timeFor } from "../../runner/run";
 import { configMapLimit } from "../../runner/test-run";
 import { type Cluster, RunFailure, type RunRequest, type Summary } from "../../runner/types";
+import { anyText } from "../support/anything";
 import {
   context,
   ended,
@@ -842,5 +845,71 @@ describe("a run over several runners", () => {
   test("has time to start besides", () => {
     const local = timeFor(requestFor(), "").k6;
     expect(timeFor(request(), "").k6).toBe(local + 300);
+  });
+});
+
+describe("what a runner has said", () => {
+  const line = fc.oneof(
+    fc.constantFrom("{", "}", "    }", '    "metrics": {', "running (1.0s), 0/1 VUs", ""),
+    anyText.map((text) => `time="2026" level=info msg=${JSON.stringify(text)} source=console`),
+    anyText.filter((text) => !text.includes("\n")),
+  );
+  const lines = fc.array(line, { maxLength: 5 });
+  /** As k6 exports it: four spaces deep, its keys in any order. */
+  const exported = fc
+    .tuple(
+      fc.shuffledSubarray(["root_group", "setup_data"]),
+      fc.dictionary(fc.string(), fc.nat(), { maxKeys: 3 }),
+      fc.boolean(),
+    )
+    .map(([others, metrics, last]) => {
+      const rest = others.map((key) => [key, { "{": "}\n" }]);
+      const all = [["metrics", metrics], ...rest];
+      return JSON.stringify(Object.fromEntries(last ? all.reverse() : all), null, 4);
+    });
+  /** What a script's own handleSummary may print, without a line's end. */
+  const own = fc.oneof(
+    fc.constantFrom("", "done", "{", "}", "{\n}"),
+    fc
+      .constantFrom(0, 2, 4)
+      .map((indent) => JSON.stringify({ root_group: {}, metrics: {}, state: {} }, null, indent)),
+  );
+
+  const filled = (text: string) => text.split("\n").filter((each) => each !== "");
+
+  test("is k6's summary and all the rest, whatever a script prints around it", () => {
+    fc.assert(
+      fc.property(lines, own, exported, own, lines, (before, start, summary, end, after) => {
+        const parted = partLog([...before, start + summary + end, ...after].join("\n"));
+        expect(parted.summary).toBe(summary);
+        expect(filled(parted.log)).toEqual(filled([...before, start, end, ...after].join("\n")));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("is a summary also with k6's log between its lines, which is kept", () => {
+    fc.assert(
+      fc.property(lines, exported, fc.nat(), anyText, (before, summary, at, text) => {
+        const log = `time="2026" level=info msg=${JSON.stringify(text)}`;
+        const parts = summary.split("\n");
+        parts.splice(1 + (at % (parts.length - 1)), 0, log);
+        const parted = partLog([...before, ...parts, "end"].join("\n"));
+        expect(parted.summary).toBe(summary);
+        expect(filled(parted.log)).toEqual(filled([...before, log, "end"].join("\n")));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("is only a log when k6's summary is not there, or torn", () => {
+    fc.assert(
+      fc.property(lines, own, exported, fc.nat(), (before, start, summary, cut) => {
+        const torn = summary.slice(0, cut % summary.length);
+        const whole = [...before, start + torn].join("\n");
+        expect(partLog(whole)).toEqual({ log: whole });
+      }),
+      { numRuns: 2000 },
+    );
   });
 });
