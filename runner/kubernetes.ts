@@ -135,9 +135,21 @@ class Api {
   }
 
   /** Appends what a pod says to a file as it comes; gives what stops that. */
-  async follow(pod: string, file: string): Promise<AbortController> {
+  async follow(pod: string, file: string): Promise<() => Promise<void>> {
     const stream = fs.createWriteStream(file, { flags: "a" });
-    return this.log.log(this.namespace, pod, "k6", stream, { follow: true });
+    // What cannot be kept as it comes is asked for in the end.
+    stream.on("error", () => undefined);
+    const end = () => new Promise<void>((resolve) => stream.end(() => resolve()));
+    try {
+      const following = await this.log.log(this.namespace, pod, "k6", stream, { follow: true });
+      return async () => {
+        following.abort();
+        await end();
+      };
+    } catch (error) {
+      await end();
+      throw error;
+    }
   }
 
   /** All that a pod has said; nothing if it cannot be had any more. */
@@ -401,8 +413,8 @@ async function watch(
       for (const runner of runners) await runner.look(api, pods);
       const ended = runners.filter(({ exitCode }) => exitCode !== undefined);
       const bad = ended.find(({ exitCode }) => exitCode !== 0 && exitCode !== 99);
-      if (bad) return [await bad.end(api)];
-      if (ended.length === parallelism) return Promise.all(runners.map((each) => each.end(api)));
+      if (bad) return [bad.end()];
+      if (ended.length === parallelism) return runners.map((each) => each.end());
 
       const lost = (await Promise.all(runners.map((each) => each.loss(api)))).find(Boolean);
       if (lost) throw new RunFailure(lost);
@@ -416,7 +428,7 @@ async function watch(
     }
     return [];
   } finally {
-    for (const runner of runners) await runner.keepLog(api);
+    await Promise.all(runners.map((runner) => runner.keepLog(api)));
   }
 }
 
@@ -466,7 +478,7 @@ class Runner {
   private readonly dir: string;
   private pod?: client.V1Pod;
   private seen?: client.V1Pod;
-  private following?: AbortController;
+  private stopFollowing?: () => Promise<void>;
 
   constructor(index: number, run: string, dir: string) {
     this.name = `runner ${index}`;
@@ -482,9 +494,9 @@ class Runner {
     this.node = nodeOf(this.pod);
     const state = this.pod.status?.containerStatuses?.[0]?.state;
     this.exitCode = state?.terminated?.exitCode ?? this.exitCode;
-    if (state?.running && !this.following) {
+    if (state?.running && !this.stopFollowing) {
       const { name } = this.pod.metadata!;
-      this.following = await api.follow(name!, this.file("k6.log")).catch(() => undefined);
+      this.stopFollowing = await api.follow(name!, this.file("k6.log")).catch(() => undefined);
     }
   }
 
@@ -503,8 +515,7 @@ class Runner {
     return metadata?.deletionTimestamp ? lost("was told to end") : undefined;
   }
 
-  async end(api: Api): Promise<Ended> {
-    await this.keepLog(api);
+  end(): Ended {
     const reason = this.pod?.status?.containerStatuses?.[0]?.state?.terminated?.reason ?? "";
     // Kubernetes has words for an end that k6 did not choose, such as OOMKilled.
     const why = /^(Completed|Error)?$/.test(reason) ? "" : `, ${reason}`;
@@ -514,7 +525,7 @@ class Runner {
 
   /** Keeps what the pod has said, apart from the summary that k6 has put into it. */
   async keepLog(api: Api) {
-    this.following?.abort();
+    await this.stopFollowing?.();
     const pod = this.seen?.metadata?.name;
     const whole = pod ? await api.logOf(pod) : "";
     const { log, summary } = partLog(whole);
