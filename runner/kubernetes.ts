@@ -507,8 +507,8 @@ class Runner {
       `${this.name} was lost: its pod ${this.seen?.metadata?.name} on node ${this.node} ${why}`;
     const { status, metadata } = this.pod ?? {};
     if (!this.pod) return lost("is gone");
-    const { reason, message } = status ?? {};
-    if (status?.phase === "Failed") return lost(`failed: ${oneLine(`${reason} ${message ?? ""}`)}`);
+    const why = oneLine(`${status?.reason ?? ""} ${status?.message ?? ""}`);
+    if (status?.phase === "Failed") return lost(why ? `failed: ${why}` : "failed");
     if ((await api.nodeIsReady(this.pod)) === false) {
       return lost("does not answer, nor does the node");
     }
@@ -516,10 +516,11 @@ class Runner {
   }
 
   end(): Ended {
-    const reason = this.pod?.status?.containerStatuses?.[0]?.state?.terminated?.reason ?? "";
-    // Kubernetes has words for an end that k6 did not choose, such as OOMKilled.
-    const why = /^(Completed|Error)?$/.test(reason) ? "" : `, ${reason}`;
-    const name = `${this.name} (node ${this.node}${why})`;
+    const { reason, containerStatuses } = this.seen?.status ?? {};
+    // Kubernetes has words for an end that k6 did not choose, such as OOMKilled and Evicted.
+    const words = [containerStatuses?.[0]?.state?.terminated?.reason, reason];
+    const why = words.filter((word) => word && !/^(Completed|Error)$/.test(word));
+    const name = `${this.name} (${[`node ${this.node}`, ...why].join(", ")})`;
     return { name, dir: this.dir, exitCode: this.exitCode! };
   }
 

@@ -463,6 +463,7 @@ describe("runners in a cluster", () => {
 
   test.each<[string, V1Pod["status"], string]>([
     ["OOMKilled", ended(137, "OOMKilled"), "OOMKilled"],
+    ["evicted", { ...ended(137), reason: "Evicted" }, "Evicted"],
     ["of a lost state", ended(137, "ContainerStatusUnknown"), "ContainerStatusUnknown"],
   ])("say why Kubernetes ended one: %s", async (_, status, why) => {
     const { ends } = await run([begun, { pods: [pod(1), pod(2, status)] }]);
@@ -480,6 +481,7 @@ describe("runners in a cluster", () => {
   test.each<[string, Moment, string]>([
     ["is gone", { pods: [pod(1)] }, "is gone"],
     ["is gone after all have begun", { ...begun, pods: [pod(1), begun.pods![2]] }, "is gone"],
+    ["failed without a word", { pods: [pod(1), pod(2, failed)] }, "failed"],
     [
       "was evicted",
       { pods: [pod(1), pod(2, evicted)] },
