@@ -337,11 +337,12 @@ async function ask(api: Api, cluster: Cluster, asked: Asked[], signal: AbortSign
       if (ended?.exitCode === 0 && version && answers.length === asked.length) {
         return { version, answers };
       }
-      const last = oneLine(log.trim().split("\n").at(-1) ?? "");
-      throw new RunFailure(`k6 cannot be started in the cluster: ${last || "it says nothing"}`);
+      throw new RunFailure(`k6 cannot be started in the cluster: ${lastLine(log)}`);
     }
   }
 }
+
+const lastLine = (log: string) => oneLine(log.trim().split("\n").at(-1)!) || "it says nothing";
 
 const nodeOf = (pod: client.V1Pod) => pod.spec?.nodeName ?? "";
 
@@ -422,8 +423,14 @@ async function watch(
       if (problem) throw new RunFailure(problem);
       if (stage === "error") throw new RunFailure("the k6 operator reports an error, see its log");
 
-      begun ||= ended.length > 0 || pods.some(hasStarted);
-      if (!begun) await requireProgress(api, name, stage, created, pods.length, parallelism);
+      const starter = pods.find(isStarter);
+      begun ||= ended.length > 0 || starter?.status?.phase === "Succeeded";
+      if (!begun && starter?.status?.phase === "Failed") {
+        const log = await api.logOf(starter.metadata!.name!, "k6-curl");
+        throw new RunFailure(`the pod that has the runners begin failed: ${lastLine(log)}`);
+      }
+      const there = pods.filter((pod) => !isStarter(pod)).length;
+      if (!begun) await requireProgress(api, name, stage, created, there, parallelism);
       tell(progressOf(runners, begun));
     }
     return [];
@@ -432,9 +439,9 @@ async function watch(
   }
 }
 
-/** Whether this is the starter's pod, and it has had all runners begin. */
-const hasStarted = ({ metadata, status }: client.V1Pod) =>
-  /-starter$/.test(metadata?.labels?.["job-name"] ?? "") && status?.phase === "Succeeded";
+/** Whether a pod is that which has all runners begin. */
+const isStarter = ({ metadata }: client.V1Pod) =>
+  /-starter$/.test(metadata?.labels?.["job-name"] ?? "");
 
 /** Refuses to wait longer for what will not come. */
 async function requireProgress(

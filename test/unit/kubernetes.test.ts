@@ -550,6 +550,16 @@ describe("runners in a cluster", () => {
     expect(failure).toBe("ImagePullBackOff (starter:1): no such image");
   });
 
+  test("end where the starter fails, which would leave them waiting", async () => {
+    says("starter", "\ncurl: (7) Failed to connect\n");
+    const { failure } = await run([
+      both,
+      { stage: "started", pods: [...both.pods!, pod("starter", ended(7))] },
+    ]);
+    expect(failure).toBe("the pod that has the runners begin failed: curl: (7) Failed to connect");
+    expect(seconds()).toBeLessThan(5);
+  });
+
   const unplaced = (message: string): V1Pod["status"] => ({
     phase: "Pending",
     conditions: [{ type: "PodScheduled", status: "False", message }],
@@ -599,6 +609,16 @@ describe("runners in a cluster", () => {
   test("cannot be had of an operator that reports an error", async () => {
     const { failure } = await run([{ pods: [], stage: "initialization" }, { stage: "error" }]);
     expect(failure).toBe("the k6 operator reports an error, see its log");
+    nothingLeft();
+  });
+
+  test("end when they have not begun in time", async () => {
+    const starting = pod("starter", { phase: "Pending" });
+    const { failure } = await run([{ stage: "started", pods: [pod(1), pod(2), starting] }]);
+    expect(failure).toBe(
+      'the runners had not begun after 300 s: the k6 operator has come to "started" with 2 of 2 pods',
+    );
+    expect(seconds()).toBeLessThan(310);
     nothingLeft();
   });
 
