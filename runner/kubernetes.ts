@@ -155,7 +155,15 @@ class Api {
   /** All that a pod has said; nothing if it cannot be had any more. */
   async logOf(name: string, container = "k6"): Promise<string> {
     const { namespace } = this;
-    return this.core.readNamespacedPodLog({ name, namespace, container }).catch(() => "");
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.core.readNamespacedPodLog({ name, namespace, container });
+      } catch (error) {
+        // An API that does not answer may soon; one that says no, as of a node that is gone, has said it.
+        if (typeof (error as { code?: unknown }).code === "number" || tries === 5) return "";
+        await sleep(1000);
+      }
+    }
   }
 
   /** Removes all that runs have made, and waits until its pods are gone. */
@@ -456,7 +464,9 @@ async function requireProgress(
   if (stage === "" && seconds > patience) {
     throw new RunFailure(`no k6 operator has taken the TestRun in ${patience} s: does it run?`);
   }
-  const refused = pods < parallelism && seconds > 5 ? await api.refusedPod(name) : undefined;
+  const late = pods < parallelism && seconds > 5;
+  // Who may not look at events, or does not get them now, waits.
+  const refused = late ? await api.refusedPod(name).catch(() => undefined) : undefined;
   if (refused) throw new RunFailure(`the cluster makes no pod: ${refused}`);
   if (seconds > patienceToStart) {
     throw new RunFailure(

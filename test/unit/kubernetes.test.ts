@@ -591,6 +591,12 @@ describe("runners in a cluster", () => {
     nothingLeft();
   });
 
+  test("may come late, and those who may not look at events wait for them", async () => {
+    const late: Moment = { stage: "created", pods: [pod(1)], refused: "hidden" };
+    const { ends } = await run([...Array<Moment>(20).fill(late), both, begun, over()]);
+    expect(ends).toHaveLength(2);
+  });
+
   test("cannot be had without a k6 operator", async () => {
     cluster.operator = false;
     const { failure } = await run([{}]);
@@ -629,6 +635,16 @@ describe("runners in a cluster", () => {
     expect(ends).toHaveLength(2);
     expect(read("runner-1/k6-summary.json")).toBe(summaryOf(1));
     nothingLeft();
+  });
+
+  test("leave their logs though the API fails when it is asked for them first", async () => {
+    says(1, summaryOf(1));
+    says(2, summaryOf(2));
+    cluster.cutLogs = 4;
+    const { ends } = await run([{ pods: over().pods }]);
+    expect(ends).toHaveLength(2);
+    expect(read("runner-1/k6-summary.json")).toBe(summaryOf(1));
+    expect(read("runner-2/k6-summary.json")).toBe(summaryOf(2));
   });
 
   test("end with an API that does not come back", async () => {
