@@ -52,6 +52,8 @@ export class K6Cluster extends pulumi.ComponentResource {
     const { operator, release, reaches, ...cluster } = args;
     this.cluster = { ...cluster, serviceAccount: "k6" };
 
+    // First it goes from the cluster before: if that is the same by another name, it is in the way.
+    const elsewhere: pulumi.CustomResourceOptions = { parent, deleteBeforeReplace: true };
     const provider = new kubernetes.Provider(
       `${name}-provider`,
       {
@@ -62,7 +64,7 @@ export class K6Cluster extends pulumi.ComponentResource {
         // Another context is another cluster, where everything has to be made anew.
         clusterIdentifier: args.context,
       },
-      { parent },
+      elsewhere,
     );
     const made = { parent, provider };
     // What is left of runs goes with their namespace, and the operator after it.

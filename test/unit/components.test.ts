@@ -759,8 +759,9 @@ describe("the cluster", () => {
     vi.stubEnv("KUBECONFIG", "/home/user/a:/home/user/b");
     const { recording } = await build();
     vi.unstubAllEnvs();
-    expect(recording.get(PROVIDER, "k6-cluster-provider").inputs).toEqual({
-      ...{ context: "lab", clusterIdentifier: "lab", kubeconfig: "" },
+    expect(recording.get(PROVIDER, "k6-cluster-provider")).toMatchObject({
+      inputs: { context: "lab", clusterIdentifier: "lab", kubeconfig: "" },
+      deleteBeforeReplace: true,
     });
     for (const each of recording.all.filter(({ type }) => type.startsWith("kubernetes:"))) {
       expect([each.type, each.provider]).toEqual([
