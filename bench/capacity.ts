@@ -31,10 +31,12 @@ export interface StoreTry {
   /** Seconds that writes took: the median, and the longest. */
   write: number;
   longest: number;
-  /** Seconds from the last write's start until all was stored. */
+  /** Seconds from when the last write was due until all was stored. */
   behind: number;
   /** InfluxDB's processor time, in seconds a second while points were offered. */
   cores: number;
+  /** Cores that this machine's other work took. */
+  others: number;
   kept: boolean;
 }
 
@@ -151,7 +153,7 @@ async function timed<Result>(pids: number[], work: () => Promise<Result>) {
   const k6 = after.ended - before.ended;
   const known = k6 + sum(servers) + (user + system) / 1e6;
   const others = Math.max(0, after.all - before.all - known) / seconds;
-  return { result, k6, servers, others };
+  return { result, length: seconds, k6, servers, others };
 }
 
 // k6 ----------------------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ async function run({ bench, seconds, target }: Lab, rate: number, count: number,
   const { result, ...use } = await timed(pids, () =>
     runShared(bench, load, target.url, count, to?.output),
   );
-  const length = (each: Count) => each.requests / each.perSecond;
+  const test = (each: Count) => each.requests / each.perSecond;
   return {
     ...use,
     counts: result,
@@ -172,7 +174,7 @@ async function run({ bench, seconds, target }: Lab, rate: number, count: number,
     dropped: sum(result.map(({ dropped }) => dropped)),
     bytes: sum(result.map(({ bytes }) => bytes)),
     /** Seconds that k6 took besides its test: to start, and to write what it had left. */
-    besides: Math.max(...result.map((each) => each.seconds - length(each))),
+    besides: Math.max(...result.map((each) => each.seconds - test(each))),
   };
 }
 
@@ -253,26 +255,13 @@ async function measureLow(lab: Lab) {
     for (const name of outputs) {
       const rounds: { k6: number; bytes: number }[] = [];
       const servers: number[][] = [];
-      for (let round = 0; round < Math.min(3, bench.rounds); round++) {
-        const sink = await startSink();
-        const influxdb = name === "influxdb" ? await startStore(bench, "ours") : undefined;
-        try {
-          const to =
-            name === "none"
-              ? undefined
-              : influxdb
-                ? toInfluxDb(influxdb)
-                : { output: histogramOutputs(sink.host)[name as "prometheus"] };
-          const done = await run(lab, rate, 1, to);
-          rounds.push({ k6: done.k6 / seconds, bytes: sink.bytes() / seconds });
-          servers.push(done.servers.map((each) => each / seconds));
-          requestBytes = done.bytes / done.requests;
-          series = Math.max(series, ...done.counts.map((count) => count.series));
-          bench.say(`low load: ${name}, ${rate}/s, other work ${done.others.toFixed(2)} cores`);
-        } finally {
-          await influxdb?.stop();
-          sink.stop();
-        }
+      for (let round = 0; round < bench.rounds; round++) {
+        const done = await lowRun(lab, rate, name);
+        rounds.push({ k6: done.k6 / seconds, bytes: done.sent / seconds });
+        servers.push(done.servers.map((each) => each / seconds));
+        requestBytes = done.bytes / done.requests;
+        series = Math.max(series, ...done.counts.map((count) => count.series));
+        bench.say(`low load: ${name}, ${rate}/s, other work ${done.others.toFixed(2)} cores`);
       }
       uses[name].cores[at] = median(rounds.map(({ k6 }) => k6));
       uses[name].bytes[at] = median(rounds.map(({ bytes }) => bytes));
@@ -295,6 +284,24 @@ async function measureLow(lab: Lab) {
   return { costs, outputs: uses, requestBytes, series };
 }
 
+/** One k6 at a low rate; `sent` are the bytes that it sent to another place than InfluxDB. */
+async function lowRun(lab: Lab, rate: number, name: OutputName) {
+  const sink = await startSink();
+  const store = name === "influxdb" ? await startStore(lab.bench, "ours") : undefined;
+  const to: Record<OutputName, () => Destination | undefined> = {
+    none: () => undefined,
+    influxdb: () => toInfluxDb(store!),
+    prometheus: () => ({ output: histogramOutputs(sink.host).prometheus }),
+    opentelemetry: () => ({ output: histogramOutputs(sink.host).opentelemetry }),
+  };
+  try {
+    return { ...(await run(lab, rate, 1, to[name]())), sent: sink.bytes() };
+  } finally {
+    await store?.stop();
+    sink.stop();
+  }
+}
+
 /** Processor time of one request more, in seconds. */
 export const perRequest = ({ rates, cores }: OutputUse) => line(rates, cores).each;
 
@@ -307,7 +314,7 @@ function line(rates: [number, number], costs: number[]) {
 // The highest rates -------------------------------------------------------------------------------
 
 /** The try at the highest rate that was kept, and at the lowest that was not. */
-async function edge<Try extends { offered: number; kept: boolean }>(
+async function edge<Try extends { offered: number; others: number; kept: boolean }>(
   bench: Bench,
   work: (rate: number) => Promise<Try>,
   from: number,
@@ -316,7 +323,6 @@ async function edge<Try extends { offered: number; kept: boolean }>(
   const tries = new Map<number, Try>();
   const highest = await highestRate(
     async (rate) => {
-      bench.signal.throwIfAborted();
       let done = await work(rate);
       // Other work may have come in between.
       if (!done.kept) done = await work(rate);
@@ -349,7 +355,8 @@ async function measureRunners(lab: Lab, count: number): Promise<RunnerTry[]> {
     const kept = isKept({ dropped, behind }) && lost <= sum(coincided);
     bench.say(
       `runners: ${count}, ${store ? "InfluxDB" : "no output"}, ${offered}/s: ` +
-        `${Math.round(achieved)}/s, ${dropped} dropped, ${behind.toFixed(1)} s behind`,
+        `${Math.round(achieved)}/s, ${dropped} dropped, ${behind.toFixed(1)} s behind, ` +
+        `other work ${others.toFixed(2)} cores`,
     );
     const output = store !== undefined;
     return { runners: count, output, offered, achieved, lost, dropped, behind, others, kept };
@@ -359,7 +366,7 @@ async function measureRunners(lab: Lab, count: number): Promise<RunnerTry[]> {
     const store = await startStore(bench, "ours");
     return attempt(offered, store).finally(() => store.stop());
   };
-  const [from, step] = bench.quick ? [200, 100] : [2000, 500];
+  const [from, step] = bench.quick ? [200, 100] : [4000, 500];
   return [
     ...(await edge(bench, (rate) => attempt(rate), from, step)),
     ...(await edge(bench, withStore, from, step)),
@@ -375,24 +382,53 @@ async function measureStore(lab: Lab): Promise<StoreTry[]> {
   return edge(bench, attempt, bench.quick ? 2000 : 100_000, bench.quick ? 1000 : 25_000);
 }
 
-/** Writes points once a second, by no more than four writes at once, as k6 does. */
-async function offer({ bench, seconds, samples }: Lab, store: Store, pointsPerSecond: number) {
+/** So many points a second, and what InfluxDB made of them. */
+async function offer(lab: Lab, store: Store, pointsPerSecond: number): Promise<StoreTry> {
+  const { bench, seconds, samples } = lab;
   const requests = Math.round(pointsPerSecond / samples.size);
   const offered = requests * samples.size;
   const body = bodyOf(samples, requests);
+  const first = Math.floor(Date.now() / 1000) - seconds;
+  const { result, servers, length, others } = await timed([store.process.pid!], () =>
+    writeEachSecond(lab, store, (second) => body(first + second)),
+  );
+  const stored = await value(store, `SELECT count("value") FROM "http_reqs"`);
+  if (stored !== requests * seconds) {
+    throw new Error(`InfluxDB holds ${stored} of ${requests * seconds} requests that it took`);
+  }
+  const { took, behind } = result;
+  const write = median(took);
+  bench.say(
+    `store: ${offered} points/s: a write takes ${write.toFixed(2)} s, ${behind.toFixed(2)} s ` +
+      `behind, other work ${others.toFixed(2)} cores`,
+  );
+  return {
+    ...{ offered, pointBytes: body(first).length / offered },
+    ...{ write, longest: Math.max(...took), behind, cores: servers[0] / length, others },
+    kept: isKept({ dropped: 0, behind: Math.max(write, behind) }),
+  };
+}
+
+/**
+ * Writes once a second, by no more than four writes at once, as k6 does. Gives how long each took and
+ * how long after the last one was due all was stored, in seconds.
+ */
+async function writeEachSecond(
+  { bench, seconds }: Lab,
+  store: Store,
+  body: (second: number) => Uint8Array<ArrayBuffer>,
+) {
   const took: number[] = [];
   const writing = new Set<Promise<void>>();
-  const first = Math.floor(Date.now() / 1000) - seconds;
-  const before = used(store.process.pid!);
   const started = performance.now();
-  let last = started;
+  const since = (ms: number) => (performance.now() - ms) / 1000;
   for (let second = 0; second < seconds; second++) {
     await sleep(started + second * 1000 - performance.now());
     bench.signal.throwIfAborted();
     while (writing.size >= 4) await Promise.race(writing);
-    const from = (last = performance.now());
-    const one: Promise<void> = write(store.writer, "k6", body(first + second)).then(() => {
-      took.push((performance.now() - from) / 1000);
+    const from = performance.now();
+    const one: Promise<void> = write(store.writer, "k6", body(second)).then(() => {
+      took.push(since(from));
       writing.delete(one);
     });
     // Whoever waits for it hears of its failure.
@@ -400,19 +436,7 @@ async function offer({ bench, seconds, samples }: Lab, store: Store, pointsPerSe
     writing.add(one);
   }
   await Promise.all(writing);
-  const behind = (performance.now() - last) / 1000;
-  await sleep(last + 1000 - performance.now());
-  const cores = (used(store.process.pid!) - before) / ((performance.now() - started) / 1000);
-  const stored = await value(store, `SELECT count("value") FROM "http_reqs"`);
-  if (stored !== requests * seconds) {
-    throw new Error(`InfluxDB holds ${stored} of ${requests * seconds} requests that it took`);
-  }
-  bench.say(`store: ${offered} points/s: ${behind.toFixed(2)} s behind`);
-  return {
-    ...{ offered, pointBytes: body(first).length / offered },
-    ...{ write: median(took), longest: Math.max(...took), behind, cores },
-    kept: isKept({ dropped: 0, behind }),
-  };
+  return { took, behind: since(started + (seconds - 1) * 1000) };
 }
 
 /**

@@ -6,6 +6,7 @@
  * Usage: scale.ts [QUICK=1]
  */
 import * as fs from "node:fs";
+import { defaultProfile } from "../k6/profile";
 import { columns, filled, markdownTable } from "../runner/report";
 import { type Capacity, measureCapacity, outputs, type OutputName, perRequest } from "./capacity";
 import { type Bench, measureBy, number, thisMachine, versionOf, writeDocument } from "./machine";
@@ -66,6 +67,8 @@ const goal = 1_000_000;
 const nodeCores = 16;
 const runnerCores = 2;
 const usable = 0.8;
+/** As many as the project's profile allows by default. */
+const usersOfRunner = defaultProfile.maxVUs;
 /** More field writes a second than InfluxData deems possible for one node of InfluxDB 1. */
 const vendorLimit = 750_000;
 
@@ -93,7 +96,7 @@ function aMillion(capacity: Capacity) {
   const setting = (aggregation: number): Setting => ({
     ...here(capacity, raw.runners, true),
     cores: { runner: runnerCores, store: nodeCores },
-    virtualUsers: capacity.virtualUsers * raw.runners,
+    virtualUsers: usersOfRunner * raw.runners,
     offered: goal,
     aggregation,
   });
@@ -151,11 +154,11 @@ export async function tables(capacity: Capacity): Promise<Tables> {
     ...[cores, nodes, runners, samples].map((value) => number(value)),
     gigabits(bytes),
   ];
-  const outcome = ({ kept, storedInTime, behind }: (typeof simulated)["raw"]) =>
+  const outcome = ({ kept, achieved, storedInTime, behind }: (typeof simulated)["raw"]) =>
     kept
       ? "kept"
-      : `${number(storedInTime * 100, 1)} % stored when the load ends, ` +
-        `the rest ${behind >= 600 ? "more than 600" : number(behind)} s later`;
+      : `not kept: ${number(achieved)}/s made, ${number(storedInTime * 100)} % of it stored when ` +
+        `the load ends, all ${number(behind, 1)} s later`;
 
   return {
     costs: [
@@ -190,12 +193,15 @@ export async function tables(capacity: Capacity): Promise<Tables> {
         "the longest, s",
         "behind at the end, s",
         "InfluxDB, cores",
+        "other work, cores",
         "",
       ],
       ...store.map((each) => [
         number(each.offered),
         number(each.offered / pointsPerRequest),
-        ...[each.write, each.longest, each.behind, each.cores].map((value) => number(value, 2)),
+        ...[each.write, each.longest, each.behind, each.cores, each.others].map((value) =>
+          number(value, 2),
+        ),
         verdict(each.kept),
       ]),
     ],

@@ -132,7 +132,7 @@ describe("the tables of make scale", () => {
     bytes: [bytes, bytes * 1.1],
   });
   const tried = { runners: 1, lost: 0, dropped: 0, behind: 0, others: 0.1 };
-  const stored = { pointBytes: 100, write: 0.5, longest: 0.7, behind: 0.5, cores: 0.9 };
+  const stored = { pointBytes: 100, write: 0.5, longest: 0.7, behind: 0.5, cores: 0.9, others: 0 };
   const capacity: Capacity = {
     cores: 2,
     seconds: 10,
@@ -204,7 +204,7 @@ describe("the tables of make scale", () => {
     expect(result("network to the store")).toBe("11.2 Gbit/s");
     expect(result("InfluxDBs like the measured one")).toBe("40");
     expect(result("InfluxDBs at InfluxData's limit of one")).toBe("19");
-    expect(result("one InfluxDB on 16 cores, raw points")).toMatch(/% stored when the load ends/);
+    expect(result("one InfluxDB on 16 cores, raw points")).toMatch(/^not kept: .* % of it stored/);
     expect(result("the same, points aggregated by each runner")).toBe("kept");
     const samples = "samples/s at the store";
     expect(cell(ways, "raw points to InfluxDB", samples)).toBe("14,000,000");
