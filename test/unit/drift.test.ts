@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { driftOf } from "../../scripts/drift";
+import { driftOf, serversInCluster } from "../../scripts/drift";
 import { errorsIn, eventsOf } from "../../scripts/events";
 
 const line = (event: object) => `${JSON.stringify(event)}\n`;
@@ -65,6 +65,37 @@ describe("drift", () => {
     expect(driftOf(eventsOf(events)).unseen).toEqual([
       "InfluxDB does not answer at http://127.0.0.1:1",
     ]);
+  });
+});
+
+describe("the servers of a stack", () => {
+  const admins = ["influxdb", "grafana"].map((name) => ({
+    urn: `urn:pulumi:dev::p::pulumi-nodejs:dynamic/${name}:Admin::${name}-admin`,
+    type: `pulumi-nodejs:dynamic/${name}:Admin`,
+    outputs: { url: `http://192.0.2.10/${name}` },
+  }));
+  const made = (parents: string, type: string) => ({ urn: `urn:p::${parents}$${type}::a`, type });
+
+  test("in a cluster are what a service there is made of", () => {
+    const claim = made(
+      "coupon-load-test:index:InfluxDb$coupon-load-test:kubernetes:Service",
+      "kubernetes:core/v1:PersistentVolumeClaim",
+    );
+    const component = made(
+      "coupon-load-test:index:InfluxDb",
+      "coupon-load-test:kubernetes:Service",
+    );
+    const quota = made("coupon-load-test:index:K6Cluster", "kubernetes:core/v1:ResourceQuota");
+    expect(serversInCluster([component, claim, quota, ...admins])).toEqual({
+      urns: [claim.urn],
+      urls: ["http://192.0.2.10/influxdb", "http://192.0.2.10/grafana"],
+    });
+  });
+
+  test("in Docker are none there, whatever else is", () => {
+    const quota = made("coupon-load-test:index:K6Cluster", "kubernetes:core/v1:ResourceQuota");
+    const own = made("coupon-load-test:docker:Service", container);
+    expect(serversInCluster([quota, own, ...admins])).toEqual({ urns: [], urls: [] });
   });
 });
 
