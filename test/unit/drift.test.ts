@@ -109,11 +109,17 @@ test("errors are told in one line each, in their provider's words", () => {
     said("error", "<{%reset%}>1 error occurred:\n\t* no image\n\n<{%reset%}>") +
     said(
       "error",
+      "2 errors occurred:\n\t* 'influxdb' timed out waiting to be Ready\n" +
+        "\t* [Pod a/influxdb-0]: containers with unready status: [influxdb][ImagePullBackOff]\n",
+    ) +
+    said(
+      "error",
       "Running program '/p' failed with an unhandled exception:\nError: no\n    at a.ts:1:2",
     );
   expect(errorsIn(eventsOf(events))).toEqual([
     "no image: unknown",
     "1 error occurred: * no image",
+    "[Pod a/influxdb-0]: containers with unready status: [influxdb][ImagePullBackOff]",
     "Running program '/p' failed with an unhandled exception: Error: no",
   ]);
   expect(errorsIn([])).toEqual([]);
