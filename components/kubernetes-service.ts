@@ -179,7 +179,9 @@ class KubernetesService extends pulumi.ComponentResource {
           `${name}-deployment`,
           // The volume is one pod's: the old one must go before the new one comes.
           { metadata, spec: { replicas: 1, strategy: { type: "Recreate" }, selector, template } },
-          made,
+          // As a container is. Pulumi takes such a Deployment for done when the old pod has gone,
+          // whatever becomes of the new one; for the pod of a new Deployment it waits.
+          { ...made, replaceOnChanges: ["spec.template"], deleteBeforeReplace: true },
         );
     this.service = new kubernetes.core.v1.Service(
       `${name}-service`,

@@ -1065,8 +1065,10 @@ describe("servers in a cluster", () => {
 
   test("have one Grafana go before the next one comes", async () => {
     const { recording } = await build();
-    expect(recording.ofType(DEPLOYMENT)[0].inputs.spec).toMatchObject({
-      ...{ replicas: 1, strategy: { type: "Recreate" } },
+    const deployment = recording.get(DEPLOYMENT, "grafana-deployment");
+    expect(deployment).toMatchObject({
+      inputs: { spec: { replicas: 1, strategy: { type: "Recreate" } } },
+      ...{ replaceOnChanges: ["spec.template"], deleteBeforeReplace: true },
     });
     const { securityContext, containers } = podOf(recording, DEPLOYMENT);
     expect(securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 472, fsGroup: 472 });
