@@ -5,8 +5,10 @@ import { isIPv4 } from "node:net";
 import type { Address } from "../runner/types";
 
 /** Makes things in the cluster of one of the kubeconfig's contexts. */
-export const clusterProvider = (name: string, context: string, parent: pulumi.Resource) =>
-  new kubernetes.Provider(
+export function clusterProvider(name: string, context: string, parent: pulumi.Resource) {
+  // First it goes from the cluster before: if that is the same by another name, it is in the way.
+  const opts: pulumi.CustomResourceOptions = { parent, deleteBeforeReplace: true };
+  return new kubernetes.Provider(
     name,
     {
       context,
@@ -16,8 +18,9 @@ export const clusterProvider = (name: string, context: string, parent: pulumi.Re
       // Another context is another cluster, where everything has to be made anew.
       clusterIdentifier: context,
     },
-    { parent },
+    opts,
   );
+}
 
 /**
  * Labels that have the cluster refuse pods that may do more than they must. By the rules of the

@@ -24,8 +24,8 @@ export interface Operator {
 
 const operatorNamespace = "k6-operator-system";
 
-/** Besides runners, a run has the operator's initializer and starter and the gate's pod. */
-const smallPods = { count: 3, milliCpu: 100 };
+/** Besides its runners, a run has the gate's pod and the operator's starter. */
+const smallPods = { count: 2, milliCpu: 100 };
 
 /**
  * The namespace in which all of a run is made, with an account that has no rights, room for one run

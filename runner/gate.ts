@@ -23,6 +23,30 @@ export function hostIsAllowed(url: string, allowedHosts: string[]): boolean {
 }
 
 /**
+ * The URL that a redirect at `url` leads to.
+ *
+ * @param start where the target was asked first
+ * @throws RunFailure when it leads to no URL, or to a host that may not be tested
+ */
+export function allowedRedirect(
+  start: string,
+  url: string,
+  location: string,
+  allowedHosts: string[],
+): string {
+  if (!URL.canParse(location, url)) {
+    throw new RunFailure(`the target ${start} redirects to ${location}, which is no URL`);
+  }
+  const next = new URL(location, url).href;
+  if (!hostIsAllowed(next, allowedHosts)) {
+    throw new RunFailure(
+      `the target ${start} redirects to ${next}, a host that allowedHosts does not name`,
+    );
+  }
+  return next;
+}
+
+/**
  * Follows an answer's redirects.
  *
  * @throws RunFailure when they lead to a host that may not be tested
@@ -37,12 +61,7 @@ async function requireAllowedRedirects(
   for (let hop = 0; hop < 10; hop++) {
     const location = answer.headers.get("location");
     if (answer.status < 300 || answer.status > 399 || !location) return;
-    url = new URL(location, url).href;
-    if (!hostIsAllowed(url, allowedHosts)) {
-      throw new RunFailure(
-        `the target ${start} redirects to ${url}, a host that allowedHosts does not name`,
-      );
-    }
+    url = allowedRedirect(start, url, location, allowedHosts);
     answer = await waitForAnswer(url, 5).catch((error) => {
       throw new RunFailure(`the target did not answer: ${error.message}`);
     });
@@ -97,7 +116,8 @@ export async function gate(
   const { target, influxdb } = request;
   const { url, health } = target;
   const ready = (response: Response) => !health || response.ok;
-  if (!hostIsAllowed(url, request.allowedHosts)) {
+  // A target that tells its health is the stack's own, wherever it listens.
+  if (!health && !hostIsAllowed(url, request.allowedHosts)) {
     throw new RunFailure(`the target ${url} is on a host that allowedHosts does not name`);
   }
   // What pods of a cluster see may be another matter, so there the executor has one of them ask.
@@ -105,7 +125,6 @@ export async function gate(
     const answer = await waitForAnswer(url + (health ?? ""), 30, signal, ready).catch((error) => {
       throw new RunFailure(`the target did not answer: ${error.message}`);
     });
-    // A target that tells its health is the stack's own.
     if (!health) await requireAllowedRedirects(url, answer, request.allowedHosts);
   }
 

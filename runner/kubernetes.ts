@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type * as client from "@kubernetes/client-node" with { "resolution-mode": "import" };
 import type { Ended, Executor } from "./executor";
-import { hostIsAllowed } from "./gate";
+import { allowedRedirect } from "./gate";
 import { k6Config, scriptArguments } from "./k6";
 import {
   type Asked,
@@ -135,15 +135,35 @@ class Api {
   }
 
   /** Appends what a pod says to a file as it comes; gives what stops that. */
-  async follow(pod: string, file: string): Promise<AbortController> {
+  async follow(pod: string, file: string): Promise<() => Promise<void>> {
     const stream = fs.createWriteStream(file, { flags: "a" });
-    return this.log.log(this.namespace, pod, "k6", stream, { follow: true });
+    // What cannot be kept as it comes is asked for in the end.
+    stream.on("error", () => undefined);
+    const end = () => new Promise<void>((resolve) => stream.end(() => resolve()));
+    try {
+      const following = await this.log.log(this.namespace, pod, "k6", stream, { follow: true });
+      return async () => {
+        following.abort();
+        await end();
+      };
+    } catch (error) {
+      await end();
+      throw error;
+    }
   }
 
   /** All that a pod has said; nothing if it cannot be had any more. */
   async logOf(name: string, container = "k6"): Promise<string> {
     const { namespace } = this;
-    return this.core.readNamespacedPodLog({ name, namespace, container }).catch(() => "");
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.core.readNamespacedPodLog({ name, namespace, container });
+      } catch (error) {
+        // An API that does not answer may soon; one that says no, as of a node that is gone, has said it.
+        if (typeof (error as { code?: unknown }).code === "number" || tries === 5) return "";
+        await sleep(1000);
+      }
+    }
   }
 
   /** Removes all that runs have made, and waits until its pods are gone. */
@@ -177,16 +197,25 @@ class Api {
 
 const testRuns = { group: "k6.io", version: "v1alpha1", plural: "testruns" };
 
-/** @throws RunFailure when the kubeconfig has no such context */
+/** @throws RunFailure when the kubeconfig cannot be read, or does not have what the context names */
 async function connect({ context, namespace }: Cluster): Promise<Api> {
   const k8s = await import("@kubernetes/client-node");
   const config = new k8s.KubeConfig();
-  config.loadFromDefault();
+  try {
+    config.loadFromDefault();
+  } catch (error) {
+    throw new RunFailure(`the kubeconfig cannot be read: ${reasonOf(error)}`);
+  }
   if (!config.getContextObject(context)) {
     const known = config.contexts.map(({ name }) => name).join(", ") || "none";
     throw new RunFailure(`the kubeconfig has no context ${context}; it has: ${known}`);
   }
   config.setCurrentContext(context);
+  if (!config.getCurrentCluster()) {
+    throw new RunFailure(
+      `the kubeconfig does not have the cluster that its context ${context} names`,
+    );
+  }
   return new Api(
     config.makeApiClient(k8s.CoreV1Api),
     config.makeApiClient(k8s.CustomObjectsApi),
@@ -195,14 +224,15 @@ async function connect({ context, namespace }: Cluster): Promise<Api> {
   );
 }
 
-/** What an error of the API says, in one line. */
-function reasonOf(error: unknown): string {
-  const { body, message } = error as { body?: unknown; message?: string };
+/** What an error of the API, or on the way to it, says, in one line. */
+export function reasonOf(error: unknown): string {
+  const { body, message = String(error) } = error as { body?: unknown; message?: string };
   try {
     const status = typeof body === "string" ? JSON.parse(body) : body;
-    return oneLine(status.message ?? message);
+    return oneLine(status.message);
   } catch {
-    return oneLine(message ?? String(error));
+    // The client's own text for an answer that it knows has status, body and headers in it, too.
+    return oneLine(/^Message: (.*)$/m.exec(message)?.[1] ?? message);
   }
 }
 
@@ -288,12 +318,7 @@ async function passGate(
     }
     const { url, status, location } = answers[answers.length - 1];
     if (target.health || status < 300 || status > 399 || !location || hop === 10) return version;
-    const next = new URL(location, url).href;
-    if (!hostIsAllowed(next, allowedHosts)) {
-      throw new RunFailure(
-        `the target ${start} redirects to ${next}, a host that allowedHosts does not name`,
-      );
-    }
+    const next = allowedRedirect(start, url, location, allowedHosts);
     asked.splice(0, 2, { url: next, mustBeOk: false });
     await api.removeAll();
   }
@@ -321,11 +346,12 @@ async function ask(api: Api, cluster: Cluster, asked: Asked[], signal: AbortSign
       if (ended?.exitCode === 0 && version && answers.length === asked.length) {
         return { version, answers };
       }
-      const last = oneLine(log.trim().split("\n").at(-1) ?? "");
-      throw new RunFailure(`k6 cannot be started in the cluster: ${last || "it says nothing"}`);
+      throw new RunFailure(`k6 cannot be started in the cluster: ${lastLine(log)}`);
     }
   }
 }
+
+const lastLine = (log: string) => oneLine(log.trim().split("\n").at(-1)!) || "it says nothing";
 
 const nodeOf = (pod: client.V1Pod) => pod.spec?.nodeName ?? "";
 
@@ -397,8 +423,8 @@ async function watch(
       for (const runner of runners) await runner.look(api, pods);
       const ended = runners.filter(({ exitCode }) => exitCode !== undefined);
       const bad = ended.find(({ exitCode }) => exitCode !== 0 && exitCode !== 99);
-      if (bad) return [await bad.end(api)];
-      if (ended.length === parallelism) return Promise.all(runners.map((each) => each.end(api)));
+      if (bad) return [bad.end()];
+      if (ended.length === parallelism) return runners.map((each) => each.end());
 
       const lost = (await Promise.all(runners.map((each) => each.loss(api)))).find(Boolean);
       if (lost) throw new RunFailure(lost);
@@ -406,19 +432,25 @@ async function watch(
       if (problem) throw new RunFailure(problem);
       if (stage === "error") throw new RunFailure("the k6 operator reports an error, see its log");
 
-      begun ||= ended.length > 0 || pods.some(hasStarted);
-      if (!begun) await requireProgress(api, name, stage, created, pods.length, parallelism);
+      const starter = pods.find(isStarter);
+      begun ||= ended.length > 0 || starter?.status?.phase === "Succeeded";
+      if (!begun && starter?.status?.phase === "Failed") {
+        const log = await api.logOf(starter.metadata!.name!, "k6-curl");
+        throw new RunFailure(`the pod that has the runners begin failed: ${lastLine(log)}`);
+      }
+      const there = pods.filter((pod) => !isStarter(pod)).length;
+      if (!begun) await requireProgress(api, name, stage, created, there, parallelism);
       tell(progressOf(runners, begun));
     }
     return [];
   } finally {
-    for (const runner of runners) await runner.keepLog(api);
+    await Promise.all(runners.map((runner) => runner.keepLog(api)));
   }
 }
 
-/** Whether this is the starter's pod, and it has had all runners begin. */
-const hasStarted = ({ metadata, status }: client.V1Pod) =>
-  /-starter$/.test(metadata?.labels?.["job-name"] ?? "") && status?.phase === "Succeeded";
+/** Whether a pod is that which has all runners begin. */
+const isStarter = ({ metadata }: client.V1Pod) =>
+  /-starter$/.test(metadata?.labels?.["job-name"] ?? "");
 
 /** Refuses to wait longer for what will not come. */
 async function requireProgress(
@@ -433,7 +465,9 @@ async function requireProgress(
   if (stage === "" && seconds > patience) {
     throw new RunFailure(`no k6 operator has taken the TestRun in ${patience} s: does it run?`);
   }
-  const refused = pods < parallelism && seconds > 5 ? await api.refusedPod(name) : undefined;
+  const late = pods < parallelism && seconds > 5;
+  // Who may not look at events, or does not get them now, waits.
+  const refused = late ? await api.refusedPod(name).catch(() => undefined) : undefined;
   if (refused) throw new RunFailure(`the cluster makes no pod: ${refused}`);
   if (seconds > patienceToStart) {
     throw new RunFailure(
@@ -462,7 +496,7 @@ class Runner {
   private readonly dir: string;
   private pod?: client.V1Pod;
   private seen?: client.V1Pod;
-  private following?: AbortController;
+  private stopFollowing?: () => Promise<void>;
 
   constructor(index: number, run: string, dir: string) {
     this.name = `runner ${index}`;
@@ -478,9 +512,9 @@ class Runner {
     this.node = nodeOf(this.pod);
     const state = this.pod.status?.containerStatuses?.[0]?.state;
     this.exitCode = state?.terminated?.exitCode ?? this.exitCode;
-    if (state?.running && !this.following) {
+    if (state?.running && !this.stopFollowing) {
       const { name } = this.pod.metadata!;
-      this.following = await api.follow(name!, this.file("k6.log")).catch(() => undefined);
+      this.stopFollowing = await api.follow(name!, this.file("k6.log")).catch(() => undefined);
     }
   }
 
@@ -491,26 +525,26 @@ class Runner {
       `${this.name} was lost: its pod ${this.seen?.metadata?.name} on node ${this.node} ${why}`;
     const { status, metadata } = this.pod ?? {};
     if (!this.pod) return lost("is gone");
-    const { reason, message } = status ?? {};
-    if (status?.phase === "Failed") return lost(`failed: ${oneLine(`${reason} ${message ?? ""}`)}`);
+    const why = oneLine(`${status?.reason ?? ""} ${status?.message ?? ""}`);
+    if (status?.phase === "Failed") return lost(why ? `failed: ${why}` : "failed");
     if ((await api.nodeIsReady(this.pod)) === false) {
       return lost("does not answer, nor does the node");
     }
     return metadata?.deletionTimestamp ? lost("was told to end") : undefined;
   }
 
-  async end(api: Api): Promise<Ended> {
-    await this.keepLog(api);
-    const reason = this.pod?.status?.containerStatuses?.[0]?.state?.terminated?.reason ?? "";
-    // Kubernetes has words for an end that k6 did not choose, such as OOMKilled.
-    const why = /^(Completed|Error)?$/.test(reason) ? "" : `, ${reason}`;
-    const name = `${this.name} (node ${this.node}${why})`;
+  end(): Ended {
+    const { reason, containerStatuses } = this.seen?.status ?? {};
+    // Kubernetes has words for an end that k6 did not choose, such as OOMKilled and Evicted.
+    const words = [containerStatuses?.[0]?.state?.terminated?.reason, reason];
+    const why = words.filter((word) => word && !/^(Completed|Error)$/.test(word));
+    const name = `${this.name} (${[`node ${this.node}`, ...why].join(", ")})`;
     return { name, dir: this.dir, exitCode: this.exitCode! };
   }
 
   /** Keeps what the pod has said, apart from the summary that k6 has put into it. */
   async keepLog(api: Api) {
-    this.following?.abort();
+    await this.stopFollowing?.();
     const pod = this.seen?.metadata?.name;
     const whole = pod ? await api.logOf(pod) : "";
     const { log, summary } = partLog(whole);
@@ -522,15 +556,28 @@ class Runner {
   private file = (name: string) => path.join(this.dir, name);
 }
 
-/** The summary in what k6 has printed, as between a line `{` and a line `}`, and the rest. */
+/** k6's summary in what it has printed, and the rest; what a script prints at its end may touch it. */
 export function partLog(whole: string): { log: string; summary?: string } {
-  const lines = whole.split("\n");
-  const [first, last] = [lines.indexOf("{"), lines.lastIndexOf("}")];
-  if (first < 0 || last < first) return { log: whole };
   const isLog = (line: string) => line.startsWith("time=");
-  const within = lines.slice(first, last + 1);
-  return {
-    log: [...lines.slice(0, first), ...within.filter(isLog), ...lines.slice(last + 1)].join("\n"),
-    summary: within.filter((line) => !isLog(line)).join("\n"),
-  };
+  const begin = /\{\n(?:time=[^\n]*\n)* {4}"(?:metrics|root_group|setup_data)":/g;
+  for (const { index } of whole.matchAll(begin)) {
+    const end = whole.indexOf("\n}", index) + "\n}".length;
+    const lines = whole.slice(index, end).split("\n");
+    const summary = lines.filter((line) => !isLog(line)).join("\n");
+    if (!isSummary(summary)) continue;
+    const [before, after] = [whole.slice(0, index), whole.slice(end)];
+    const rest = [before.replace(/\n$/, ""), ...lines.filter(isLog), after.replace(/^\n/, "")];
+    return { log: rest.join("\n"), summary };
+  }
+  return { log: whole };
+}
+
+/** Whether a text is k6's summary, rather than what a script has made of all that k6 gives it. */
+function isSummary(text: string): boolean {
+  try {
+    const all = JSON.parse(text);
+    return "metrics" in all && !("state" in all);
+  } catch {
+    return false;
+  }
 }

@@ -83,18 +83,26 @@ export function publishedBy(container: string, port: number, address = loopback)
 }
 
 /** The port that a container publishes, running or stopped; `undefined` without the container. */
-export function publishedPort(container: string): number | undefined {
-  const bindings = "{{range .HostConfig.PortBindings}}{{(index . 0).HostPort}}{{end}}";
+export const publishedPort = (container: string) => published(container)?.port;
+
+/** How this machine reaches that port. */
+export function publishedUrl(container: string): string | undefined {
+  const found = published(container);
+  return found && localUrl(found.address, found.port);
+}
+
+function published(container: string): { address: string; port: number } | undefined {
+  const first = "{{with index . 0}}{{.HostIp}} {{.HostPort}}{{end}}";
+  const bindings = `{{range .HostConfig.PortBindings}}${first}{{end}}`;
   try {
-    const found = execFileSync(
+    const [address, port] = execFileSync(
       "docker",
       ["container", "inspect", "--format", bindings, container],
-      {
-        encoding: "utf8",
-        stdio: ["ignore", "pipe", "ignore"],
-      },
-    );
-    return Number(found) || undefined;
+      { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
+    )
+      .trim()
+      .split(" ");
+    return Number(port) ? { address: address || "0.0.0.0", port: Number(port) } : undefined;
   } catch {
     return undefined;
   }

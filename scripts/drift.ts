@@ -1,7 +1,7 @@
 /** What was changed by hand: Pulumi's view of the stack against what is really there. */
 import { execFileSync } from "node:child_process";
 import { waitForAnswer } from "../runner/gate";
-import { publishedPort } from "../runner/ports";
+import { publishedUrl } from "../runner/ports";
 import { type EngineEvent, errorsIn, nameOf } from "./events";
 
 /** A resource of an exported state, as far as it is of interest. */
@@ -79,8 +79,8 @@ export function serversInCluster(resources: Resource[]): { urns: string[]; urls:
 export async function start(names: string[]): Promise<void> {
   for (const name of names) {
     execFileSync("docker", ["start", name], { stdio: ["ignore", "ignore", "inherit"] });
-    const port = publishedPort(name);
-    if (port) await waitForAnswer(`http://127.0.0.1:${port}/`, 60);
+    const url = publishedUrl(name);
+    if (url) await waitForAnswer(url, 60);
   }
 }
 

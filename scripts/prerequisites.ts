@@ -8,8 +8,8 @@ import {
   publishedPorts,
   type StackConfig,
 } from "../config";
+import { reasonOf } from "../runner/kubernetes";
 import { portIsFree, publishedBy } from "../runner/ports";
-import { oneLine } from "../runner/types";
 
 /** One row: what was found, and if it will not do, how to get it. */
 export interface Prerequisite {
@@ -117,7 +117,7 @@ async function cluster(config: ClusterConfig, stack: string): Promise<Prerequisi
   try {
     kubeconfig.loadFromDefault();
   } catch (error) {
-    const todo = `mend the kubeconfig or choose another by KUBECONFIG: ${reason(error)}`;
+    const todo = `mend the kubeconfig or choose another by KUBECONFIG: ${reasonOf(error)}`;
     return [{ name, found: "cannot be read", todo }];
   }
   // Where there is no kubeconfig, the client makes up one with contexts of these names.
@@ -156,36 +156,26 @@ async function cluster(config: ClusterConfig, stack: string): Promise<Prerequisi
         throw error;
       });
     const found = `Kubernetes ${gitVersion}`;
-    return [{ name, found }, operator(owner, config.operator && operatorName(stack))];
+    return [{ name, found }, operator(owner, operatorName(stack), Boolean(config.operator))];
   } catch (error) {
-    const todo = `start it, or see that you may use it: ${reason(error)}`;
+    const todo = `start it, or see that you may use it: ${reasonOf(error)}`;
     return [{ name, found: "does not answer", todo }];
   }
 }
 
-/** @param owner whose operator is there @param own the one that the stack installs, if it does */
-function operator(owner: string | undefined, own: string | undefined): Prerequisite {
+/** The k6 operator, which may be the stack's own: `owner` is whose it is, if there is one. */
+function operator(owner: string | undefined, own: string, installs: boolean): Prerequisite {
   const name = "k6 operator";
-  if (!own) {
-    return owner
-      ? { name, found: "there" }
-      : { name, found: "missing", todo: "have the stack install it, by k6OperatorChart" };
+  if (owner === own) {
+    const todo = "keep k6OperatorChart as it was, or make destroy first: the stack would remove it";
+    return { name, found: "this stack's own", todo: installs ? undefined : todo };
   }
-  if (owner && owner !== own) {
+  if (owner) {
     const todo = "have the stack use it: make up k6OperatorChart=existing";
-    return { name, found: "there already", todo };
+    return { name, found: "there already", todo: installs ? todo : undefined };
   }
-  return { name, found: owner ? "this stack's own" : "to be installed" };
-}
-
-/** Of an API server's answer, what it says; of any other error, its message. */
-function reason(error: unknown): string {
-  const { message, body } = error as Error & { body?: unknown };
-  try {
-    return oneLine(JSON.parse(String(body)).message);
-  } catch {
-    return oneLine(/^Message: (.*)$/m.exec(message)?.[1] ?? message);
-  }
+  const todo = "have the stack install it, by k6OperatorChart";
+  return installs ? { name, found: "to be installed" } : { name, found: "missing", todo };
 }
 
 /** The first line a command prints, or nothing when it cannot run or fails. */

@@ -251,7 +251,16 @@ it("ends at once where an image cannot be had, or a pod finds no place", async (
     seen: none.lastLine.slice(0, 100) + " …",
   });
 
-  const large = await clone.make("load", { runnerCpu: "100" });
+  const beyond = await clone.make("load", { runnerCpu: "100" });
+  await failed(beyond, /the cluster makes no pod: .*exceeded quota: one-run/);
+  add({
+    fault: "A quota refuses the runners",
+    expected: "The run ends at once; the quota is named",
+    seen: beyond.lastLine.replace(/-\d-\w{5}"/, '-1-<random>"'),
+  });
+
+  // Where `make load` changes nothing but the run, this raises the quota as well.
+  const large = await clone.make("up", { runnerCpu: "100" });
   await failed(large, /no node takes pod \S+: 0\/2 nodes are available: 2 Insufficient cpu/);
   add({
     fault: "No node has room for a runner",

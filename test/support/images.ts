@@ -347,8 +347,7 @@ const recipes: Record<ImageKey | OperatorImageKey, () => Promise<StandIn>> = {
     const [curl] = await onPath("curl");
     return {
       name: `k6-starter:${await version(curl, "--version")}`,
-      // The base has the same.
-      copied: {},
+      copied: { "/usr/local/bin/curl": curl },
       setup: ["curl --version"],
       runs: `
         USER 65532:65532`,

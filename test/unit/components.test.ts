@@ -765,8 +765,9 @@ describe("the cluster", () => {
     vi.stubEnv("KUBECONFIG", "/home/user/a:/home/user/b");
     const { recording } = await build();
     vi.unstubAllEnvs();
-    expect(recording.get(PROVIDER, "k6-cluster-provider").inputs).toEqual({
-      ...{ context: "lab", clusterIdentifier: "lab", kubeconfig: "" },
+    expect(recording.get(PROVIDER, "k6-cluster-provider")).toMatchObject({
+      inputs: { context: "lab", clusterIdentifier: "lab", kubeconfig: "" },
+      deleteBeforeReplace: true,
     });
     for (const each of recording.all.filter(({ type }) => type.startsWith("kubernetes:"))) {
       expect([each.type, each.provider]).toEqual([
@@ -796,11 +797,11 @@ describe("the cluster", () => {
   });
 
   test.each([
-    [4, "500m", "7", "2300m"],
-    [2, "1", "5", "2300m"],
-    [1, "0.7", "4", "1"],
-    [3, "2.9", "6", "9"],
-    [1000, "999.999", "1003", "999999300m"],
+    [4, "500m", "6", "2200m"],
+    [2, "1", "4", "2200m"],
+    [1, "0.8", "3", "1"],
+    [3, "2.6", "5", "8"],
+    [1000, "999.999", "1002", "999999200m"],
   ])(
     "has room for one run of %i runners with %s processors",
     async (parallelism, cpu, pods, all) => {

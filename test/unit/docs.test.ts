@@ -99,7 +99,8 @@ describe("the messages", () => {
     .map(read)
     .join("\n")
     .replaceAll(/["'`]\s*\+\s*["'`]/g, "")
-    .replaceAll("${side}", "over");
+    .replaceAll("${side}", "over")
+    .replaceAll("${k6}", "k6");
   /** Rows of the table that `make up` shows are said as "<name> <found>: <todo>". */
   const checked = /^(Docker|Pulumi CLI|disk …|port …|context …|k6 operator|…) /;
 

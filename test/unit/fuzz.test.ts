@@ -28,6 +28,7 @@ import { type ExecutorChoice, isStackName, RunFailure, stackOf } from "../../run
 import { breachedInK6, coincidences, k6Count } from "../../runner/verify";
 import { readSettings, requireStackName } from "../../scripts/settings";
 import { anyText, entryOf, piece, right, wellFormed } from "../support/anything";
+import { argumentsOf, program } from "../support/fake-program";
 import { pointOf } from "../support/line-protocol";
 
 // On a busy machine, what takes a second may take ten.
@@ -393,17 +394,6 @@ describe("InfluxQL", () => {
     );
   });
 });
-
-/** A program that leaves its arguments, each ended by a zero byte, in a file beside it. */
-function program(place: string, name: string, more = ""): string {
-  fs.mkdirSync(place, { recursive: true });
-  const file = path.join(place, name);
-  const script = `#!/bin/sh\nhere="\${0%/*}"\nprintf '%s\\0' "$@" > "$here/arguments"\n${more}\n`;
-  fs.writeFileSync(file, script, { mode: 0o755 });
-  return file;
-}
-const argumentsOf = (place: string) =>
-  fs.readFileSync(path.join(place, "arguments"), "utf8").split("\0").slice(0, -1);
 
 /** What can be an argument of a program: well-formed, and not longer than a line may be. */
 const argument = anyText.map((text) => wellFormed(text.replaceAll("\0", "").slice(0, 2000)));

@@ -231,7 +231,12 @@ describe("a cluster", () => {
 
     test("that the stack has installed", async () => {
       answers[crd] = [200, labelled("k6-operator-dev")];
-      expect(await operator()).toEqual({ name: "k6 operator", found: "this stack's own" });
+      const found = { name: "k6 operator", found: "this stack's own" };
+      expect(await operator()).toEqual(found);
+      expect(await operator(existing)).toEqual({
+        ...found,
+        todo: "keep k6OperatorChart as it was, or make destroy first: the stack would remove it",
+      });
     });
 
     test.each(["k6-operator-staging", undefined])(
@@ -242,7 +247,7 @@ describe("a cluster", () => {
           ...{ name: "k6 operator", found: "there already" },
           todo: "have the stack use it: make up k6OperatorChart=existing",
         });
-        expect(await operator(existing)).toEqual({ name: "k6 operator", found: "there" });
+        expect(await operator(existing)).toEqual({ name: "k6 operator", found: "there already" });
       },
     );
 

@@ -1,0 +1,133 @@
+/** What a run without real parts has: servers on loopback, an InfluxDB of known answers, a request. */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { defaultProfile, defaultThresholds } from "../../k6/profile";
+import type { Credentials, RunRequest } from "../../runner/types";
+
+export const id = "dev-20260102T030405Z";
+export const credentials: Credentials = {
+  writer: { username: "k6", password: "write-password" },
+  reader: { username: "grafana", password: "read-password" },
+};
+
+const servers: Server[] = [];
+
+/** Ends all servers that were started. */
+export async function closeServers() {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
+/** Starts a server on loopback; gives its address. */
+export async function serve(
+  answer: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<string> {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  servers.push(server);
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** An address that nobody answers at. */
+export async function nowhere(): Promise<string> {
+  const url = await serve(() => undefined);
+  await new Promise((resolve) => servers.pop()!.close(resolve));
+  return url;
+}
+
+/** What the fake InfluxDB has for a statement: rows, a refusal, or a list of series. */
+export type Rows = (string | number | null)[][];
+export type Answer = Rows | { error: string } | { name: string; values: Rows }[];
+
+/** An InfluxDB that knows these statements, without the condition on the run, and no others. */
+export async function fakeInfluxDb(answers: Record<string, Answer> = {}) {
+  const seen: { user: string; path: string; body: string }[] = [];
+  /** The runs that were asked for. */
+  const runs = new Set<string>();
+  let gate: number | null = null;
+  const url = await serve(async (request, response) => {
+    const [, encoded = ""] = (request.headers.authorization ?? "").split(" ");
+    const user = Buffer.from(encoded, "base64").toString();
+    const body = await text(request);
+    seen.push({ user, path: request.url ?? "", body });
+    const send = (status: number, answer?: object) => {
+      response.writeHead(status).end(answer && JSON.stringify(answer));
+    };
+    if (request.url?.startsWith("/write")) {
+      if (user !== "k6:write-password") return send(401, { error: "authorization failed" });
+      const refusal = answers[body.split(/[, ]/)[0]];
+      if (refusal && "error" in refusal) return send(500, refusal);
+      gate = Number(/^gate value=(\d+)$/.exec(body)?.[1] ?? gate);
+      return send(204);
+    }
+    const statements = (new URLSearchParams(body).get("q") ?? "").split("; ");
+    const results = statements.map((statement, statement_id) => {
+      if (statement === `SELECT last("value") FROM "gate"`) {
+        return { statement_id, series: [{ columns: ["time", "last"], values: [[0, gate]] }] };
+      }
+      if (statement.includes(`FROM "history"."k6_runs"`)) {
+        // Nothing at all, unless the test has a ledger.
+        const values = answers.ledger as Rows | undefined;
+        const columns = ["time", "testid", "verdict", "scenario", "profile", "requests", "p95Ms"];
+        return { statement_id, ...(values && { series: [{ columns, values }] }) };
+      }
+      const [known] = statement.split(' WHERE "testid" = ');
+      if (known !== statement) runs.add(statement.slice(known.length));
+      const answer = answers[known] ?? { error: `not known: ${statement}` };
+      if ("error" in answer) return { statement_id, ...answer };
+      if (answer.length === 0) return { statement_id };
+      const rows = answer.every((each) => Array.isArray(each));
+      return { statement_id, series: rows ? [{ values: answer }] : answer };
+    });
+    send(200, { results });
+  });
+  return { url, database: "k6", seen, runs };
+}
+
+/** The statements of a whole run, answered. */
+export function answersOf(
+  figures: Partial<Record<string, number | null>> = {},
+): Record<string, Answer> {
+  const all = {
+    ...{ requests: 1000, mean: 42.125, p95: 123.456, p99: 456.789, failed: 0.0021 },
+    ...{ checks: 0.9979, dropped: null as number | null, series: 27 },
+    ...figures,
+  };
+  const rows = (value: number | null | undefined): Answer => (value === null ? [] : [[0, value!]]);
+  return {
+    'SELECT sum("value") FROM "http_reqs"': rows(all.requests),
+    'SELECT mean("value") FROM "http_req_duration"': rows(all.mean),
+    'SELECT percentile("value", 95) FROM "http_req_duration"': rows(all.p95),
+    'SELECT percentile("value", 99) FROM "http_req_duration"': rows(all.p99),
+    'SELECT mean("value") FROM "http_req_failed"': rows(all.failed),
+    'SELECT mean("value") FROM "checks"': rows(all.checks),
+    'SELECT sum("value") FROM "dropped_iterations"': rows(all.dropped),
+    // Ended 60.5 ms after it started, at 03:04:06.
+    'SELECT first("value") FROM "http_req_duration"': [
+      [Date.parse("2026-01-02T03:04:06.060Z"), 60.5],
+    ],
+    "SHOW SERIES EXACT CARDINALITY": [
+      { name: "http_reqs", values: [[all.series! - 7]] },
+      { name: "vus", values: [[7]] },
+    ],
+  };
+}
+
+export const requestFor = (more: Partial<RunRequest> = {}): RunRequest => ({
+  stack: "dev",
+  runId: "",
+  script: "k6/coupon-issue.ts",
+  scriptHash: "0",
+  profile: defaultProfile,
+  thresholds: defaultThresholds,
+  ...{ baseline: "", maxRegression: [], allowedHosts: [] },
+  maxSeries: 1000,
+  executor: { kind: "local", binary: "k6" },
+  target: { url: "http://127.0.0.1:8080", version: "1" },
+  influxdb: { url: "http://127.0.0.1:8086", database: "k6" },
+  ...more,
+});
