@@ -1,7 +1,7 @@
 # A load-test stack as code. `make help` lists what can be done.
 .DEFAULT_GOAL := help
 .PHONY: help up preview load drift rotate backup restore destroy rehearse compare password \
-	mirror-list test bench
+	mirror-list test bench scale
 
 STACK ?= dev
 
@@ -74,6 +74,9 @@ test: node_modules/.installed ## Check types and format, run every test this mac
 
 bench: node_modules/.installed ## Measure against the guide's script, tags, queries and containers
 	@node --import tsx bench/bench.ts $(.settings)
+
+scale: node_modules/.installed ## Measure what one InfluxDB takes and k6 gives, alone and with others
+	@node --import tsx bench/scale.ts $(.settings)
 
 node_modules/.installed: package.json package-lock.json
 	@command -v node >/dev/null || { echo 'Node.js is missing: install 20 or later, https://nodejs.org' >&2; exit 1; }

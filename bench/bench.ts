@@ -4,15 +4,19 @@
  *
  * Usage: bench.ts [QUICK=1]
  */
-import { execFile } from "node:child_process";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
-import { promisify } from "node:util";
-import { prepareParts } from "../runner/parts";
-import { columns } from "../runner/report";
+import { columns, markdownTable } from "../runner/report";
 import { measureCardinality } from "./cardinality";
-import { type Bench, NotMeasured, number } from "./machine";
+import {
+  type Bench,
+  measureBy,
+  NotMeasured,
+  number,
+  thisMachine,
+  versionOf,
+  writeDocument,
+} from "./machine";
 import { measurePanels } from "./panels";
 import { sampleK6, type Samples } from "./points";
 import { measureRates } from "./rates";
@@ -149,29 +153,19 @@ function goals({ rates, panels, startup }: Results): Goal[] {
 
 const inWords = ({ met }: Goal) => (met === undefined ? "not measured" : met ? "met" : "not met");
 
-/** What was measured on, without a name of it. */
 async function machine(bench: Bench): Promise<string[]> {
-  const version = async (command: string, ...args: string[]) => {
-    const { stdout } = await promisify(execFile)(command, args).catch(() => ({ stdout: "" }));
-    return /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? "none";
-  };
-  const [cpu] = os.cpus();
   return [
-    `${os.cpus().length} cores (${cpu.model.trim()}), ${Math.round(os.totalmem() / 2 ** 30)} GB, ` +
-      `${os.type()} ${os.release().split("-")[0]}`,
-    `k6 ${await version(bench.k6, "version")}, InfluxDB ${await version(bench.influxd, "version")}, ` +
+    thisMachine(),
+    `k6 ${await versionOf(bench.k6, "version")}, ` +
+      `InfluxDB ${await versionOf(bench.influxd, "version")}, ` +
       `Node.js ${process.versions.node}, Docker ` +
-      `${await version("docker", "version", "--format", "{{.Server.Version}}")}, ` +
-      `docker-compose ${await version("docker-compose", "version", "--short")}, ` +
-      `Pulumi ${await version("pulumi", "version")}`,
+      `${await versionOf("docker", "version", "--format", "{{.Server.Version}}")}, ` +
+      `docker-compose ${await versionOf("docker-compose", "version", "--short")}, ` +
+      `Pulumi ${await versionOf("pulumi", "version")}`,
   ];
 }
 
 async function document(bench: Bench, results: Results, minutes: number): Promise<string> {
-  const markdown = (rows: string[][]) =>
-    [rows[0], rows[0].map(() => "---"), ...rows.slice(1)]
-      .map((row) => `| ${row.join(" | ")} |`)
-      .join("\n");
   const chapters = triedChapters();
   const aimed = goals(results);
   return [
@@ -187,7 +181,7 @@ async function document(bench: Bench, results: Results, minutes: number): Promis
       .map((line) => `- ${line}`)
       .join("\n"),
     "## Goals",
-    markdown([
+    markdownTable([
       ["goal", "result", ""],
       ...aimed.map((goal) => [goal.goal, goal.result, inWords(goal)]),
     ]),
@@ -195,7 +189,7 @@ async function document(bench: Bench, results: Results, minutes: number): Promis
     ...sections(results).flatMap(({ title, text, table }) => [
       `## ${title}`,
       text,
-      ...(table ? [markdown(table)] : []),
+      ...(table ? [markdownTable(table)] : []),
     ]),
   ].join("\n\n");
 }
@@ -214,47 +208,18 @@ function triedChapters(): Map<string, string> {
   );
 }
 
-/** As the project has its files formatted: with the project's own formatter. */
-async function writeDocument(text: string) {
-  const file = "docs/benchmarks.md";
-  fs.writeFileSync(file, text + "\n");
-  await promisify(execFile)("node_modules/.bin/prettier", ["--write", file]);
+async function bench(bench: Bench) {
+  const started = Date.now();
+  const results = await measure(bench);
+  for (const { title, text, table } of sections(results)) {
+    console.log(`\n${title}\n\n${table ? columns(table) : text}`);
+  }
+  console.log("");
+  console.log(columns(goals(results).map((goal) => [goal.goal, goal.result, inWords(goal)])));
+  if (bench.quick) return;
+  const text = await document(bench, results, (Date.now() - started) / 60_000);
+  await writeDocument("docs/benchmarks.md", `${text}\n`);
+  console.log("\nwritten: docs/benchmarks.md");
 }
 
-async function main(settings: string[]) {
-  const interrupted = new AbortController();
-  for (const event of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(event, () => interrupted.abort());
-  }
-  const say = (line: string) => console.error(line);
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-bench-"));
-  try {
-    const unknown = settings.find((setting) => setting !== "QUICK=1");
-    if (unknown) throw new NotMeasured(`${unknown} is unknown; the one setting is QUICK=1`);
-    const quick = settings.includes("QUICK=1");
-    const { k6, influxd } = await prepareParts(say);
-    const { signal } = interrupted;
-    const bench: Bench = { rounds: quick ? 1 : 5, quick, k6, influxd, folder, say, signal };
-    const started = Date.now();
-    const results = await measure(bench);
-    for (const { title, text, table } of sections(results)) {
-      console.log(`\n${title}\n\n${table ? columns(table) : text}`);
-    }
-    console.log("");
-    console.log(columns(goals(results).map((goal) => [goal.goal, goal.result, inWords(goal)])));
-    if (quick) return;
-    await writeDocument(await document(bench, results, (Date.now() - started) / 60_000));
-    console.log("\nwritten: docs/benchmarks.md");
-  } catch (error) {
-    const { message } = error as Error;
-    const known = interrupted.signal.aborted || error instanceof NotMeasured;
-    console.error(
-      known ? `make bench: ${interrupted.signal.aborted ? "interrupted" : message}` : error,
-    );
-    process.exitCode = 1;
-  } finally {
-    fs.rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-void main(process.argv.slice(2));
+void measureBy("bench", process.argv.slice(2), 5, bench);

@@ -22,6 +22,12 @@ export const profile = (load: Load): LoadProfile => ({
 export interface Count {
   requests: number;
   perSecond: number;
+  /** Iterations that no virtual user was free for. */
+  dropped: number;
+  /** What went over the network to the target and back. */
+  bytes: number;
+  /** Series that it wrote to Prometheus, by its log; 0 if it wrote none, or is not verbose. */
+  series: number;
   /** From the start of k6 to its end, when all points are out. */
   seconds: number;
   /** Whether InfluxDB refused a write, by k6's log. */
@@ -60,16 +66,43 @@ export async function runGuide(
   return counted(dir, (log) => finished(bench.k6, k6Run(dir, ...out, script), log, bench.signal));
 }
 
+/** Where k6 sends what it measures: the arguments and the environment for it. */
+export interface Output {
+  args: string[];
+  env: NodeJS.ProcessEnv;
+}
+
 /** Our script with nothing but k6's own summary. */
 export async function runOursWithoutOutput(bench: Bench, load: Load, url: string): Promise<Count> {
-  const dir = fs.mkdtempSync(path.join(bench.folder, "k6-"));
+  const [count] = await runShared(bench, load, url, 1);
+  return count;
+}
+
+/** Our script, no HTML report, shared by several k6 at once as the k6 operator shares it. */
+export function runShared(
+  bench: Bench,
+  load: Load,
+  url: string,
+  runners: number,
+  output: Output = { args: [], env: {} },
+): Promise<Count[]> {
   const variables = [
     `BASE_URL=${url}`,
     `PROFILE=${JSON.stringify(profile(load))}`,
     `THRESHOLDS=${JSON.stringify(defaultThresholds)}`,
   ].flatMap((each) => ["--env", each]);
-  const args = k6Run(dir, ...variables, ourScript);
-  return counted(dir, (log) => finished(bench.k6, args, log, bench.signal));
+  const parts = Array.from({ length: runners + 1 }, (_, index) => `${index}/${runners}`);
+  const run = (_: unknown, index: number) => {
+    const dir = fs.mkdtempSync(path.join(bench.folder, "k6-"));
+    const segment = ["--execution-segment", `${parts[index]}:${parts[index + 1]}`];
+    const sequence = ["--execution-segment-sequence", parts.join(",")];
+    const tag = ["--tag", `instance_id=${index + 1}`];
+    const args = k6Run(dir, ...variables, ...segment, ...sequence, ...tag, ...output.args);
+    // Several k6 would want the same port for their API.
+    args.push("--address", "127.0.0.1:0", ourScript);
+    return counted(dir, (log) => finished(bench.k6, args, log, bench.signal, output.env));
+  };
+  return Promise.all(Array.from({ length: runners }, run));
 }
 
 /** Our way: by the stack's own runner, HTML report included. */
@@ -116,9 +149,20 @@ async function counted(dir: string, run: (log: string) => Promise<number>): Prom
   if (code !== 0 && code !== 99) {
     throw new Error(`k6 ended with exit code ${code}: ${fs.readFileSync(log, "utf8").slice(-500)}`);
   }
-  const refused = fs.readFileSync(log, "utf8").includes("Couldn't write stats");
+  const said = fs.readFileSync(log, "utf8");
+  const refused = said.includes("Couldn't write stats");
+  const series = Math.max(
+    0,
+    ...[...said.matchAll(/ nts=(\d+)/g)].map(([, count]) => Number(count)),
+  );
   const summary = fs.readFileSync(path.join(dir, "k6-summary.json"), "utf8");
-  const { count, rate } = JSON.parse(summary).metrics.http_reqs;
+  const { http_reqs, dropped_iterations, data_sent, data_received } = JSON.parse(summary).metrics;
   fs.rmSync(dir, { recursive: true });
-  return { requests: count, perSecond: rate, seconds, refused };
+  return {
+    requests: http_reqs.count,
+    perSecond: http_reqs.rate,
+    dropped: dropped_iterations?.count ?? 0,
+    bytes: data_sent.count + data_received.count,
+    ...{ series, seconds, refused },
+  };
 }

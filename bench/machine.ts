@@ -1,11 +1,14 @@
 /** What the parts of the benchmark share: their size, programs started for them, statistics. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
+import * as os from "node:os";
 import * as path from "node:path";
 import * as readline from "node:readline";
+import { promisify } from "node:util";
 import { waitForAnswer } from "../runner/gate";
 import { type Connection, influxDbSettings, query } from "../runner/influxdb";
+import { prepareParts } from "../runner/parts";
 import { freePort } from "../runner/ports";
 import { setUpInfluxDb } from "../runner/processes";
 import { asAdmin } from "../runner/schema";
@@ -28,6 +31,64 @@ export interface Bench {
 
 /** A part that this machine cannot measure, as a phrase. */
 export class NotMeasured extends Error {}
+
+// The commands ------------------------------------------------------------------------------------
+
+/**
+ * Runs one of make's commands that measure: finds the programs, leaves no file behind, and says in
+ * one line what went wrong. Its one setting is `QUICK=1`.
+ *
+ * @param command make's name for it
+ */
+export async function measureBy(
+  command: string,
+  settings: string[],
+  rounds: number,
+  work: (bench: Bench) => Promise<void>,
+) {
+  const interrupted = new AbortController();
+  for (const event of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(event, () => interrupted.abort());
+  }
+  const { signal } = interrupted;
+  const say = (line: string) => console.error(line);
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), `coupon-load-test-${command}-`));
+  try {
+    const unknown = settings.find((setting) => setting !== "QUICK=1");
+    if (unknown) throw new NotMeasured(`${unknown} is unknown; the one setting is QUICK=1`);
+    const quick = settings.includes("QUICK=1");
+    const { k6, influxd } = await prepareParts(say);
+    await work({ rounds: quick ? 1 : rounds, quick, k6, influxd, folder, say, signal });
+  } catch (error) {
+    const { message } = error as Error;
+    const known = signal.aborted || error instanceof NotMeasured;
+    console.error(known ? `make ${command}: ${signal.aborted ? "interrupted" : message}` : error);
+    process.exitCode = 1;
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The version that a program tells. */
+export async function versionOf(command: string, ...args: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(command, args).catch(() => ({ stdout: "" }));
+  return /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? "none";
+}
+
+/** What was measured on, without a name of it. */
+export function thisMachine(): string {
+  const [cpu] = os.cpus();
+  return (
+    `${os.cpus().length} cores (${cpu.model.trim()}), ${Math.round(os.totalmem() / 2 ** 30)} GB, ` +
+    `${os.type()} ${os.release().split("-")[0]}`
+  );
+}
+
+/** Writes a document as the project has its files formatted: with the project's own formatter. */
+export async function writeDocument(file: string, text: string) {
+  fs.writeFileSync(file, text);
+  await promisify(execFile)("node_modules/.bin/prettier", ["--write", file]);
+}
 
 // Statistics --------------------------------------------------------------------------------------
 
@@ -72,6 +133,7 @@ export async function finished(
 
 export interface Target {
   url: string;
+  pid: number;
   stop(): Promise<void>;
 }
 
@@ -82,6 +144,7 @@ export async function startTarget(): Promise<Target> {
   const [port] = await once(readline.createInterface(child.stdout), "line");
   return {
     url: `http://127.0.0.1:${port}`,
+    pid: child.pid!,
     async stop() {
       const gone = once(child, "exit");
       child.stdin.end();

@@ -46,7 +46,7 @@ export const literal = (text: string) => `'${escaped(text, "'")}'`;
 async function send(
   { url, username, password, seconds = 60 }: Connection,
   path: string,
-  body: string | URLSearchParams,
+  body: string | URLSearchParams | Uint8Array<ArrayBuffer>,
 ) {
   const headers: Record<string, string> = {};
   if (username) {
@@ -98,7 +98,7 @@ export async function query(
 export async function write(
   connection: Connection,
   database: string,
-  lines: string,
+  lines: string | Uint8Array<ArrayBuffer>,
   retentionPolicy = "",
 ) {
   const into = `db=${encodeURIComponent(database)}`;

@@ -114,6 +114,19 @@ export function markdownTable([header, ...body]: string[][]): string {
   return [line(header), line(header.map(() => "---")), ...body.map(line)].join("\n");
 }
 
+/**
+ * Puts a text between the comments `<!-- name -->` and `<!-- /name -->` of a document.
+ *
+ * @throws Error when the document has no such comments
+ */
+export function filled(document: string, name: string, text: string): string {
+  const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const [before, ...rest] = document.split(open);
+  const [, after] = rest.join(open).split(close);
+  if (after === undefined) throw new Error(`there is no ${open} … ${close} in the document`);
+  return `${before}${open}\n\n${text}\n\n${close}${after}`;
+}
+
 /** Rows as aligned columns. */
 export function columns(rows: string[][]): string {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));

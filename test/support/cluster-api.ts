@@ -67,6 +67,7 @@ export async function fakeCluster() {
   };
   let now: Moment = {};
   let gateLooks = -1;
+  const forced = new Set<string>();
   const gateStatus = () => cluster.gate[Math.min(gateLooks, cluster.gate.length - 1)];
   const gateLog = () => {
     const [map, pod] = [cluster.left.get("ConfigMap gate"), cluster.left.get("Pod gate")];
@@ -115,7 +116,10 @@ export async function fakeCluster() {
         return send(201, made);
       }
       case "DELETE": {
-        cluster.changes.push(`DELETE ${plural}`);
+        cluster.changes.push(`DELETE ${plural}${name ? ` ${name}` : ""}`);
+        const grace = url.searchParams.get("gracePeriodSeconds");
+        if (name && grace === "0") forced.add(name);
+        if (name) return send(200, { kind: "Pod", metadata: { name } });
         for (const [key, made] of cluster.left) {
           if (made.kind === kind && selects(selector, made.metadata)) cluster.left.delete(key);
         }
@@ -137,9 +141,11 @@ export async function fakeCluster() {
       case "pods": {
         const testRun = [...cluster.left.values()].find((each) => each.kind === "TestRun");
         const known = now.pods ?? [];
-        // Those of a TestRun that was deleted end, but not on a node that is gone.
-        const stuck = known.filter(({ spec }) =>
-          ["not ready", "gone"].includes(now.nodes?.[spec!.nodeName!] ?? ""),
+        // Those of a TestRun that was deleted end; on a node that is gone when they are made to.
+        const stuck = known.filter(
+          ({ spec, metadata }) =>
+            ["not ready", "gone"].includes(now.nodes?.[spec!.nodeName!] ?? "") &&
+            !forced.has(metadata!.name!),
         );
         const run = testRun ? known : [...stuck, ...cluster.stubborn];
         const gate = cluster.left.get("Pod gate");

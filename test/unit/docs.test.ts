@@ -17,6 +17,7 @@ const documents = [
   "docs/decisions.md",
   "docs/operations.md",
   "docs/reliability.md",
+  "docs/scale.md",
 ];
 
 /** The rows of each of a document's tables, with the table's header first. */

@@ -674,11 +674,13 @@ describe("runners in a cluster", () => {
     nothingLeft();
   });
 
-  test("are removed on nodes that answer; those on a node that does not are left to it", async () => {
+  test("are removed, by force on a node that does not answer, lest the quota counts them", async () => {
     const nodes = { "node-2": "not ready" } as const;
     const { failure } = await run([begun, { nodes }]);
     expect(failure).toContain("runner 2 was lost");
     expect(seconds()).toBeLessThan(10);
+    const forced = cluster.changes.filter((change) => change.startsWith("DELETE pods "));
+    expect(forced).toEqual([`DELETE pods ${pod(2).metadata!.name}`]);
   });
 
   test("are told of when they do not end", async () => {
