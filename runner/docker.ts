@@ -6,10 +6,9 @@ import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import * as tar from "tar-stream";
 import { ownScript } from "../k6/profile";
-import type { Executor } from "./executor";
 import { ended, k6Arguments, k6Config, k6Environment, memoryFor, versionOf } from "./k6";
 import { scriptFiles } from "./script";
-import { type Credentials, RunFailure, type RunRequest } from "./types";
+import { type Credentials, type Executor, RunFailure, type RunRequest } from "./types";
 
 const exec = promisify(execFile);
 

@@ -4,8 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
 import { k6Options } from "../k6/profile";
-import type { Ended } from "./executor";
-import { type Credentials, oneLine, RunFailure, type RunRequest } from "./types";
+import { type Credentials, type Ended, oneLine, RunFailure, type RunRequest } from "./types";
 
 /** k6's version, such as `v1.8.1`. @throws RunFailure when the command cannot be started */
 export async function versionOf([command, ...args]: string[]): Promise<string> {

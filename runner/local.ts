@@ -3,9 +3,8 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import type { Executor } from "./executor";
 import { ended, k6Arguments, k6Config, k6Environment, versionOf } from "./k6";
-import type { Credentials, RunRequest } from "./types";
+import type { Credentials, Executor, RunRequest } from "./types";
 
 export function localExecutor(
   request: RunRequest,

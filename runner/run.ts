@@ -5,13 +5,14 @@ import { durationSeconds, ownScript, rules } from "../k6/profile";
 import { heartbeat } from "../dashboards/queries";
 import { gate, waitForAnswer } from "./gate";
 import { write } from "./influxdb";
-import { type Ended, executorFor } from "./executor";
+import { executorFor } from "./executor";
 import { patienceToStart } from "./kubernetes";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
 import { breach, headline, markdown, regression, rounded } from "./report";
 import { exportsOf } from "./script";
 import {
   type Credentials,
+  type Ended,
   oneLine,
   RunFailure,
   type RunRequest,

@@ -47,6 +47,26 @@ export interface Cluster {
 export type ExecutorChoice =
   { kind: "docker"; image: string; network: string } | { kind: "local"; binary: string } | Cluster;
 
+/** How one k6 of a run ended, and where its `k6.log` and `k6-summary.json` are. */
+export interface Ended {
+  /** Which of several it was, such as `runner 2`; absent where one is all. */
+  name?: string;
+  dir: string;
+  exitCode: number;
+}
+
+/** k6's part in a run. Output goes to `dir`; one k6 leaves its `report.html` there, too. */
+export interface Executor {
+  /**
+   * Such as `v1.8.1`, as told by k6 where it is to run.
+   *
+   * @throws RunFailure when k6 cannot be had
+   */
+  version(signal: AbortSignal): Promise<string>;
+  /** Runs the script to its end, or to a graceful stop when `signal` fires. */
+  run(id: string, dir: string, signal: AbortSignal): Promise<Ended[]>;
+}
+
 /** Everything a run needs but the passwords. */
 export interface RunRequest {
   stack: string;

@@ -8,7 +8,7 @@ import {
   publishedPorts,
   type StackConfig,
 } from "../config";
-import { reasonOf } from "../runner/kubernetes";
+import { reasonOf } from "../runner/cluster";
 import { portIsFree, publishedBy } from "../runner/ports";
 
 /** One row: what was found, and if it will not do, how to get it. */
