@@ -17,7 +17,15 @@ import {
   type Thresholds,
 } from "./k6/profile";
 import { hostIsAllowed, isOwnHost } from "./runner/gate";
-import { isLocalAddress, portFor, portIsFree, publishedBy, publishedPort } from "./runner/ports";
+import {
+  isLocalAddress,
+  nodePortFor,
+  nodePorts,
+  portFor,
+  portIsFree,
+  publishedBy,
+  publishedPort,
+} from "./runner/ports";
 import { type AlertContact, contactKeys } from "./runner/test-contacts";
 import { type Cluster, kubernetesName, stackOf } from "./runner/types";
 
@@ -58,9 +66,12 @@ export interface StackConfig {
   maxSeries: number;
   /** Changing it runs the test again. */
   runId: string;
+  /** Where InfluxDB and Grafana run; with `kubernetes` the target is external, the executor, too. */
+  platform: { kind: "docker" } | { kind: "kubernetes"; context: string };
   executor: { kind: "docker"; image: string } | { kind: "local"; binary: string } | ClusterConfig;
   influxdb: {
     image: string;
+    /** Of this machine, on which it listens; with platform kubernetes, by which it is reached. */
     address: string;
     port: number;
     /** The host by which a cluster's pods reach that address, with executor kubernetes. */
@@ -70,6 +81,7 @@ export interface StackConfig {
   };
   grafana: {
     image: string;
+    /** As of `influxdb`. */
     address: string;
     port: number;
     smtp?: { host: string; user: string; password: string; from: string };
@@ -103,6 +115,9 @@ export function projectValues(all: Values): Values {
 
 /** The name of a stack's namespace in a cluster, where names have neither capitals, dots nor `_`. */
 export const namespaceName = (stack: string) => kubernetesName(`${project}-${stack}`);
+
+/** The same, of the namespace of its servers. It begins with another word than any stack's other. */
+export const serversName = (stack: string) => kubernetesName(`coupon-servers-${stack}`);
 
 /** The name of a stack's k6 operator in a cluster. */
 export const operatorName = (stack: string) => kubernetesName(`k6-operator-${stack}`);
@@ -193,6 +208,14 @@ export function parseConfig(values: Values, root: string): StackConfig {
   }
   const executor = oneOf("executor", "docker", "local", "kubernetes");
   const inCluster = executor === "kubernetes";
+  const platform = oneOf("platform", "docker", "kubernetes");
+  const onNodes = platform === "kubernetes";
+  if (onNodes && !inCluster) {
+    refuse("platform", `needs executor kubernetes, but that is ${text("executor")}`);
+  }
+  if (onNodes && kind === "sample") {
+    refuse("platform", "needs target external, since the sample runs in Docker");
+  }
   const address = text("bindAddress");
   if (!isIPv4(address) || !isLocalAddress(address)) {
     refuse(
@@ -200,15 +223,27 @@ export function parseConfig(values: Values, root: string): StackConfig {
       "must be an IPv4 address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
     );
   }
-  const hostAddress = text("kubeHostAddress");
-  if (
-    hostAddress &&
-    !(/^[a-z\d]([a-z\d.-]*[a-z\d])?$/i.test(hostAddress) && URL.canParse(`http://${hostAddress}`))
-  ) {
-    refuse("kubeHostAddress", "must be empty, or a host name or an IPv4 address without port");
+  /** As URLs spell it, which takes `127.1` for what it is; empty if the key is. */
+  const host = (key: string) => {
+    const value = text(key);
+    const isHost = /^[a-z\d]([a-z\d.-]*[a-z\d])?$/i.test(value) && URL.canParse(`http://${value}`);
+    if (value && !isHost) {
+      refuse(key, "must be empty, or a host name or an IPv4 address without port");
+    }
+    return value && new URL(`http://${value}`).hostname;
+  };
+  const isNowhere = (host: string) => isOwnHost(host) || host === "0.0.0.0";
+  const nodeAddress = host("kubeNodeAddress");
+  if (onNodes && (!nodeAddress || isNowhere(nodeAddress))) {
+    refuse(
+      "kubeNodeAddress",
+      "with platform kubernetes it must be an address of a node, or of a load balancer before the " +
+        "nodes, by which this machine, the cluster's pods and browsers reach InfluxDB and Grafana",
+    );
   }
-  const podHost = inCluster ? new URL(`http://${hostAddress || address}`).hostname : undefined;
-  if (podHost && (isOwnHost(podHost) || podHost === "0.0.0.0")) {
+  const hostAddress = host("kubeHostAddress");
+  const podHost = inCluster && !onNodes ? hostAddress || address : undefined;
+  if (podHost && isNowhere(podHost)) {
     refuse(
       hostAddress ? "kubeHostAddress" : "bindAddress",
       "with executor kubernetes it must be an address by which the cluster's pods reach this " +
@@ -329,6 +364,15 @@ export function parseConfig(values: Values, root: string): StackConfig {
   const password = text("smtpPassword");
   const smtp = text("alertEmail") ? { host: smtpHost, user, password, from } : undefined;
 
+  const serverPort = (key: string) => {
+    const value = port(key);
+    const isNodes = value >= nodePorts.first && value <= nodePorts.last;
+    const range = `${nodePorts.first} to ${nodePorts.last}`;
+    if (onNodes && value !== 0 && !isNodes) {
+      refuse(key, `with platform kubernetes it must be a port of the nodes, ${range}, or 0`);
+    }
+    return value;
+  };
   const k6Image = image("k6Image");
   const k6Binary = /^[^\p{Cc}]+$/u.test(text("k6Binary"))
     ? text("k6Binary")
@@ -385,6 +429,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
     maxRegression,
     maxSeries: integer("maxSeries", 1),
     runId: text("runId"),
+    platform: onNodes ? { kind: "kubernetes", context: cluster.context } : { kind: "docker" },
     executor: {
       docker: { kind: "docker" as const, image: k6Image },
       local: { kind: "local" as const, binary: k6Binary },
@@ -392,18 +437,23 @@ export function parseConfig(values: Values, root: string): StackConfig {
     }[executor],
     influxdb: {
       image: image("influxdbImage"),
-      address,
+      address: onNodes ? nodeAddress : address,
       podHost,
-      port: port("influxdbPort"),
+      port: serverPort("influxdbPort"),
       retention,
       historyRetention,
     },
-    grafana: { image: image("grafanaImage"), address, port: port("grafanaPort"), smtp },
+    grafana: {
+      image: image("grafanaImage"),
+      address: onNodes ? nodeAddress : address,
+      port: serverPort("grafanaPort"),
+      smtp,
+    },
     contacts,
   };
 
   const owner = new Map<number, string>();
-  for (const { key, port } of publishedPorts(config)) {
+  for (const { key, port } of setPorts(config)) {
     const other = owner.get(port);
     if (other) refuse(key, `must differ from ${other}`);
     owner.set(port, key);
@@ -417,13 +467,17 @@ export function parseConfig(values: Values, root: string): StackConfig {
 
 /**
  * Gives each port that is 0 its number: the one that the stack's container has already, else a free
- * one.
+ * one. Of nodes it is one that goes with the stack's name.
  */
 export async function withPorts(config: StackConfig, stack: string): Promise<StackConfig> {
-  const taken: number[] = [];
+  const taken = setPorts(config).map(({ port }) => port);
   const chosen = async (port: number, service: string) => {
+    if (port) return port;
     const container = containerName(stack, service);
-    const choice = port || publishedPort(container) || (await portFor(container, taken));
+    const choice =
+      config.platform.kind === "kubernetes"
+        ? nodePortFor(container, taken)
+        : publishedPort(container) || (await portFor(container, taken));
     taken.push(choice);
     return choice;
   };
@@ -478,10 +532,14 @@ export async function requireFreePort(
 }
 
 /**
- * The ports that the stack takes, with the key that sets each, who holds it and on which address;
- * without those that are still to be chosen.
+ * The ports that the stack takes of this machine, with the key that sets each, who holds it and on
+ * which address; without those that are still to be chosen.
  */
-export function publishedPorts({ influxdb, grafana, target }: StackConfig) {
+export const publishedPorts = (config: StackConfig) =>
+  config.platform.kind === "kubernetes" ? [] : setPorts(config);
+
+/** The same, of this machine or of nodes. */
+function setPorts({ influxdb, grafana, target }: StackConfig) {
   const ports = [
     { key: "influxdbPort", ...influxdb, service: "influxdb" },
     { key: "grafanaPort", ...grafana, service: "grafana" },

@@ -1,12 +1,13 @@
-/** The stack, from top to bottom: store, pages, target, cluster, test. */
+/** The stack, from top to bottom: place, store, pages, target, cluster, test. */
 import * as pulumi from "@pulumi/pulumi";
 import { CouponApi } from "./components/coupon-api";
 import { Dashboards } from "./components/dashboards";
 import { Grafana } from "./components/grafana";
 import { InfluxDb } from "./components/influxdb";
 import { K6Cluster } from "./components/k6-cluster";
+import { Servers } from "./components/kubernetes-service";
 import { LoadTest } from "./components/load-test";
-import { stackNetwork } from "./components/service";
+import { inDocker, stackNetwork } from "./components/service";
 import {
   containerName,
   namespaceName,
@@ -14,6 +15,7 @@ import {
   parseConfig,
   projectValues,
   requireFreePorts,
+  serversName,
   withPorts,
 } from "./config";
 import { arrivalRate, ownScript } from "./k6/profile";
@@ -24,32 +26,46 @@ export = async () => {
   const config = await withPorts(values, stack);
   await requireFreePorts(config, stack);
   const { profile, thresholds, script, runId, maxSeries, baseline, maxRegression } = config;
-  const { allowedHosts, keepData } = config;
+  const { allowedHosts, contacts, keepData } = config;
 
-  const network = stackNetwork(containerName(stack, "network"));
-  const named = (service: string) => ({
+  const servers =
+    config.platform.kind === "kubernetes"
+      ? new Servers("servers", { ...config.platform, namespace: serversName(stack), keepData })
+      : undefined;
+  // Of all containers, which are those of servers, of the sample target and of k6. `parseConfig` has
+  // none of them in Docker where the servers are in a cluster.
+  const network = servers ? undefined : stackNetwork(containerName(stack, "network"));
+  const container = (service: string) => ({
     containerName: containerName(stack, service),
-    network,
+    network: network!,
     keepData,
   });
+  const place = (service: "influxdb" | "grafana") =>
+    servers
+      ? servers.place(service, config[service])
+      : inDocker(service, { ...container(service), ...config[service] });
   const influxdb = new InfluxDb("influxdb", {
-    ...named("influxdb"),
     ...config.influxdb,
+    place: place("influxdb"),
     database: "k6",
   });
-  const grafana = new Grafana("grafana", { ...named("grafana"), ...config.grafana });
+  const grafana = new Grafana("grafana", {
+    ...config.grafana,
+    place: place("grafana"),
+    ...{ influxdb, contacts },
+  });
   const dashboards = new Dashboards("dashboards", {
     grafana,
     influxdb,
     stack,
     thresholds,
-    contacts: config.contacts,
+    contacts,
     arrivalRate: script === ownScript ? arrivalRate(profile) : undefined,
   });
   const target =
     config.target.kind === "sample"
       ? new CouponApi("coupon-api", {
-          ...named("coupon-api"),
+          ...container("coupon-api"),
           ...config.target,
           couponId: profile.couponId,
         })
@@ -62,7 +78,9 @@ export = async () => {
           release: operatorName(stack),
           reaches: [influxdb, target],
         })
-      : config.executor;
+      : config.executor.kind === "docker"
+        ? { ...config.executor, network: network! }
+        : config.executor;
   const loadTest = new LoadTest("load-test", {
     stack,
     runId,
@@ -73,7 +91,6 @@ export = async () => {
     maxRegression,
     maxSeries,
     executor: executor instanceof K6Cluster ? executor.cluster : executor,
-    network,
     influxdb,
     target,
     allowedHosts,

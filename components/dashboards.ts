@@ -32,11 +32,11 @@ export class Dashboards extends pulumi.ComponentResource {
     const { stack, thresholds, arrivalRate, contacts } = args;
     // Known before Grafana runs: it redirects from the bare uid to the page.
     this.url = `${args.grafana.url}/d/${uid}`;
-    // Grafana's objects go with its container: destroy must not ask a Grafana that has stopped.
+    // Grafana's objects go with its server: destroy must not ask a Grafana that has stopped.
     const inGrafana = {
       parent: this,
       provider: args.grafana.provider,
-      deletedWith: args.grafana.container,
+      deletedWith: args.grafana.server,
     };
 
     const dataSource = new grafana.oss.DataSource(
@@ -45,7 +45,7 @@ export class Dashboards extends pulumi.ComponentResource {
         uid: "k6-influxdb",
         type: "influxdb",
         name: "k6",
-        url: influxdb.networkUrl,
+        url: influxdb.networkUrl ?? influxdb.url,
         username: influxdb.reader.username,
         isDefault: true,
         // Grafana 12 reads the first, releases before 9.4 the second.

@@ -1,21 +1,18 @@
-/** Grafana in Docker, and the provider that manages what is in it. */
-import type * as docker from "@pulumi/docker";
+/** Grafana, and the provider that manages what is in it. */
 import * as pulumi from "@pulumi/pulumi";
 import * as grafana from "@pulumiverse/grafana";
 import { GrafanaAdmin } from "./grafana-admin";
 import { generatedPassword, type Login } from "./influxdb";
-import { localUrl } from "../runner/ports";
-import { Service } from "./service";
+import type { AlertContact } from "../runner/test-contacts";
+import type { Reached } from "./cluster";
+import type { Place } from "./service";
 
 export interface GrafanaArgs {
   image: string;
-  containerName: string;
-  network: docker.Network;
-  /** Whether Pulumi refuses to delete its volume. */
-  keepData?: boolean;
-  /** Where its port is published, see `localUrl`. */
-  address: string;
-  port: number;
+  place: Place;
+  /** Whom it asks for points, and whom it tells of alerts: it need reach nobody else. */
+  influxdb: Reached;
+  contacts: AlertContact[];
   /** The mail server for alerts, `host:port`; without one, Grafana sends no mail. */
   smtp?: { host: string; user: string; password: string; from: string };
 }
@@ -26,7 +23,8 @@ export class Grafana extends pulumi.ComponentResource {
   readonly admin: Login;
   /** Usable once Grafana lets its administrator in. */
   readonly provider: grafana.Provider;
-  readonly container: docker.Container;
+  /** With which all that is in it goes. */
+  readonly server: pulumi.CustomResource;
   /** Done once Grafana lets its administrator in. */
   readonly ready: pulumi.Resource;
 
@@ -34,7 +32,7 @@ export class Grafana extends pulumi.ComponentResource {
     super("coupon-load-test:index:Grafana", name, {}, opts);
     const parent = this;
     const { smtp } = args;
-    this.url = localUrl(args.address, args.port);
+    this.url = args.place.url;
     this.admin = {
       username: "admin",
       password: generatedPassword(`${name}-admin-password`, parent),
@@ -45,55 +43,58 @@ export class Grafana extends pulumi.ComponentResource {
     // Encrypts the data source's password in Grafana's database; the built-in key is public.
     const secretKey = generatedPassword(`${name}-secret-key`, parent);
 
-    this.container = new Service(
+    const { server, instance } = args.place.serve(
       name,
       {
         image: args.image,
-        containerName: args.containerName,
-        network: args.network,
-        alias: "grafana",
-        uploads: [
+        files: [
           { file: "/etc/grafana/admin-password", content: firstPassword },
           { file: "/etc/grafana/secret-key", content: secretKey },
           ...(smtp?.password
             ? [{ file: "/etc/grafana/smtp-password", content: pulumi.secret(smtp.password) }]
             : []),
         ],
-        env: [
-          "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/grafana/admin-password}",
-          "GF_SECURITY_SECRET_KEY=$__file{/etc/grafana/secret-key}",
-          `GF_SERVER_ROOT_URL=${this.url}/`,
-          "GF_AUTH_ANONYMOUS_ENABLED=false",
-          "GF_USERS_ALLOW_SIGN_UP=false",
-          "GF_ANALYTICS_REPORTING_ENABLED=false",
-          "GF_ANALYTICS_CHECK_FOR_UPDATES=false",
-          "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false",
-          "GF_NEWS_NEWS_FEED_ENABLED=false",
-          "GF_SECURITY_DISABLE_GRAVATAR=true",
-          ...(smtp
-            ? [
-                "GF_SMTP_ENABLED=true",
-                `GF_SMTP_HOST=${smtp.host}`,
-                `GF_SMTP_FROM_ADDRESS=${smtp.from}`,
-                `GF_SMTP_USER=${smtp.user}`,
-              ]
-            : []),
-          ...(smtp?.password ? ["GF_SMTP_PASSWORD=$__file{/etc/grafana/smtp-password}"] : []),
-        ],
-        port: { internal: 3000, external: args.port, address: args.address },
+        env: {
+          GF_SECURITY_ADMIN_PASSWORD: "$__file{/etc/grafana/admin-password}",
+          GF_SECURITY_SECRET_KEY: "$__file{/etc/grafana/secret-key}",
+          GF_SERVER_ROOT_URL: `${this.url}/`,
+          GF_AUTH_ANONYMOUS_ENABLED: "false",
+          GF_USERS_ALLOW_SIGN_UP: "false",
+          GF_ANALYTICS_REPORTING_ENABLED: "false",
+          GF_ANALYTICS_CHECK_FOR_UPDATES: "false",
+          GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES: "false",
+          GF_NEWS_NEWS_FEED_ENABLED: "false",
+          GF_SECURITY_DISABLE_GRAVATAR: "true",
+          ...(smtp && {
+            GF_SMTP_ENABLED: "true",
+            GF_SMTP_HOST: smtp.host,
+            GF_SMTP_FROM_ADDRESS: smtp.from,
+            GF_SMTP_USER: smtp.user,
+          }),
+          ...(smtp?.password && { GF_SMTP_PASSWORD: "$__file{/etc/grafana/smtp-password}" }),
+        },
+        port: 3000,
+        health: "/api/health",
         data: "/var/lib/grafana",
-        keepData: args.keepData,
-        healthCheck: "wget -q -O /dev/null http://127.0.0.1:3000/api/health",
+        disk: 1024,
+        // As the image has it.
+        uid: 472,
+        reaches: [
+          args.influxdb,
+          ...args.contacts.flatMap((each) => (each.kind === "email" ? [] : [portOf(each.url)])),
+          ...(smtp ? [{ url: `smtp://${smtp.host}` }] : []),
+        ],
         memory: 1024,
         cpus: 2,
       },
-      { parent },
-    ).container;
+      parent,
+    );
+    this.server = server;
 
     this.ready = new GrafanaAdmin(
       `${name}-admin`,
-      { url: this.url, ...this.admin, firstPassword, container: this.container.id },
-      { parent, deletedWith: this.container },
+      { url: this.url, ...this.admin, firstPassword, container: instance },
+      { parent, deletedWith: server },
     );
     this.provider = new grafana.Provider(
       `${name}-provider`,
@@ -106,4 +107,10 @@ export class Grafana extends pulumi.ComponentResource {
     );
     this.registerOutputs();
   }
+}
+
+/** Of a URL that is a secret, what a network policy may show. */
+function portOf(url: string): Reached {
+  const { protocol, port } = new URL(url);
+  return { url: `${protocol}//any.host${port && `:${port}`}` };
 }

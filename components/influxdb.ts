@@ -1,9 +1,7 @@
-/** InfluxDB 1.8 in Docker, with authentication on. */
-import type * as docker from "@pulumi/docker";
+/** InfluxDB 1.8, with authentication on. */
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { influxDbSettings } from "../runner/influxdb";
-import { localUrl } from "../runner/ports";
 import { durationRollup, history } from "../dashboards/queries";
 import {
   InfluxDbAdmin,
@@ -12,7 +10,7 @@ import {
   InfluxDbRetentionPolicy,
   InfluxDbUser,
 } from "./influxdb-schema";
-import { podUrl, Service } from "./service";
+import type { Place } from "./service";
 
 /** A generated user. */
 export interface Login {
@@ -28,15 +26,7 @@ export function generatedPassword(name: string, parent: pulumi.Resource): pulumi
 
 export interface InfluxDbArgs {
   image: string;
-  containerName: string;
-  network: docker.Network;
-  /** Whether Pulumi refuses to delete its volume. */
-  keepData?: boolean;
-  /** Where its port is published, see `localUrl`. */
-  address: string;
-  port: number;
-  /** The host by which a cluster's pods reach that address. */
-  podHost?: string;
+  place: Place;
   /** The database that k6 writes. */
   database: string;
   /** How long its points are kept, such as `30d`. */
@@ -46,16 +36,17 @@ export interface InfluxDbArgs {
 }
 
 /**
- * The store: a container, an administrator that only Pulumi uses, the database, a user that may
+ * The store: a server, an administrator that only Pulumi uses, the database, a user that may
  * only write it (k6) and one that may only read it (Grafana and the verdict).
  */
 export class InfluxDb extends pulumi.ComponentResource {
   /** From this machine. */
   readonly url: string;
-  /** From the containers of the stack's network. */
-  readonly networkUrl = "http://influxdb:8086";
-  /** From a cluster's pods. */
+  /** From the containers of the stack's network, if there is one. */
+  readonly networkUrl?: string;
+  /** From a cluster's pods, and the namespace of its own ones, see `Reached`. */
   readonly podUrl?: string;
+  readonly namespace?: string;
   readonly database: string;
   readonly writer: Login;
   readonly reader: Login;
@@ -65,31 +56,34 @@ export class InfluxDb extends pulumi.ComponentResource {
   constructor(name: string, args: InfluxDbArgs, opts?: pulumi.ComponentResourceOptions) {
     super("coupon-load-test:index:InfluxDb", name, {}, opts);
     const parent = this;
-    this.url = localUrl(args.address, args.port);
-    this.podUrl = podUrl(args);
+    const { place } = args;
+    const port = 8086;
+    this.url = place.url;
+    this.networkUrl = place.networkName && `http://${place.networkName}:${port}`;
+    this.podUrl = place.podUrl;
+    this.namespace = place.namespace;
     this.database = args.database;
     this.retention = args.retention;
 
-    const { container } = new Service(
+    const { server, instance } = place.serve(
       name,
       {
         image: args.image,
-        containerName: args.containerName,
-        network: args.network,
-        alias: "influxdb",
-        env: Object.entries(influxDbSettings).map(([name, value]) => `${name}=${value}`),
-        port: { internal: 8086, external: args.port, address: args.address },
+        env: influxDbSettings,
+        port,
+        health: "/ping",
         data: "/var/lib/influxdb",
+        disk: 10 * 1024,
+        single: true,
         // As the images of 1.8 have it. Those of 1.11 and later have a user of their own, to whom the
         // files of a kept volume are closed. On a new volume the folders are that user's.
-        user: "0",
-        capabilities: ["CAP_DAC_OVERRIDE"],
-        keepData: args.keepData,
-        healthCheck: "wget -q -O /dev/null http://127.0.0.1:8086/ping",
+        asRoot: ["CAP_DAC_OVERRIDE"],
+        // As those later images have it; a cluster gives the volume to whoever this is.
+        uid: 1500,
         memory: 2048,
         cpus: 4,
       },
-      { parent },
+      parent,
     );
 
     const admin = {
@@ -99,16 +93,16 @@ export class InfluxDb extends pulumi.ComponentResource {
     };
     const ready = new InfluxDbAdmin(
       `${name}-admin`,
-      { ...admin, container: container.id },
-      { parent, deletedWith: container },
+      { ...admin, container: instance },
+      { parent, deletedWith: server },
     );
     const database = new InfluxDbDatabase(
       `${name}-database`,
       { ...admin, database: args.database, retention: args.retention },
-      { parent, dependsOn: ready, deletedWith: container },
+      { parent, dependsOn: ready, deletedWith: server },
     );
     // After the database, and gone with it: dropping one takes all that is in it along.
-    const inDatabase = { parent, dependsOn: database, deletedWith: container };
+    const inDatabase = { parent, dependsOn: database, deletedWith: server };
     const policy = new InfluxDbRetentionPolicy(
       `${name}-history`,
       { ...admin, name: history, database: args.database, retention: args.historyRetention },

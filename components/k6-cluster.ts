@@ -1,8 +1,9 @@
 /** A cluster that shares the load: the k6 operator, and a namespace that bounds what a run may do. */
 import * as kubernetes from "@pulumi/kubernetes";
 import * as pulumi from "@pulumi/pulumi";
-import { isIPv4 } from "node:net";
-import type { Address, Cluster } from "../runner/types";
+import { restrictedContainer } from "../runner/test-run";
+import type { Cluster } from "../runner/types";
+import { clusterProvider, named, nameServers, type Reached, restricted, waysTo } from "./cluster";
 
 export interface K6ClusterArgs extends Omit<Cluster, "serviceAccount"> {
   /** Installed with the stack and removed with it; absent where the cluster has one already. */
@@ -10,7 +11,7 @@ export interface K6ClusterArgs extends Omit<Cluster, "serviceAccount"> {
   /** What that operator is called in the cluster, so that others can tell whose it is. */
   release: string;
   /** All that runners may reach besides each other. */
-  reaches: Address[];
+  reaches: Reached[];
 }
 
 export interface Operator {
@@ -22,17 +23,6 @@ export interface Operator {
 }
 
 const operatorNamespace = "k6-operator-system";
-
-/**
- * Has the cluster refuse pods that may do more than they must. By the rules of the cluster's own
- * release: where those get stricter, a run says so at its first pod.
- */
-const restricted = Object.fromEntries(
-  ["enforce", "audit", "warn"].flatMap((mode) => [
-    [`pod-security.kubernetes.io/${mode}`, "restricted"],
-    [`pod-security.kubernetes.io/${mode}-version`, "latest"],
-  ]),
-);
 
 /** Besides its runners, a run has the gate's pod and the operator's starter. */
 const smallPods = { count: 2, milliCpu: 100 };
@@ -52,20 +42,7 @@ export class K6Cluster extends pulumi.ComponentResource {
     const { operator, release, reaches, ...cluster } = args;
     this.cluster = { ...cluster, serviceAccount: "k6" };
 
-    // First it goes from the cluster before: if that is the same by another name, it is in the way.
-    const elsewhere: pulumi.CustomResourceOptions = { parent, deleteBeforeReplace: true };
-    const provider = new kubernetes.Provider(
-      `${name}-provider`,
-      {
-        context: args.context,
-        // The provider looks for it itself, as kubectl does: in KUBECONFIG, which may name several
-        // files, and in the home folder. Left out, KUBECONFIG's text would be in the state.
-        kubeconfig: "",
-        // Another context is another cluster, where everything has to be made anew.
-        clusterIdentifier: args.context,
-      },
-      elsewhere,
-    );
+    const provider = clusterProvider(`${name}-provider`, args.context, parent);
     const made = { parent, provider };
     // What is left of runs goes with their namespace, and the operator after it.
     const namespace = new kubernetes.core.v1.Namespace(
@@ -115,11 +92,7 @@ export class K6Cluster extends pulumi.ComponentResource {
               ports: control,
             },
           ],
-          egress: [
-            { to: [run], ports: control },
-            { ports: ["UDP", "TCP"].map((protocol) => ({ protocol, port: 53 })) },
-            ...reaches.map(({ podUrl, url }) => wayTo(podUrl ?? url)),
-          ],
+          egress: [{ to: [run], ports: control }, nameServers, ...reaches.flatMap(waysTo)],
         },
       },
       within,
@@ -158,32 +131,12 @@ function install(
         manager: {
           image: { registry, repository, tag },
           podSecurityContext: { runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } },
-          containerSecurityContext: {
-            allowPrivilegeEscalation: false,
-            capabilities: { drop: ["ALL"] },
-            readOnlyRootFilesystem: true,
-          },
+          containerSecurityContext: restrictedContainer,
         },
       },
     },
     { ...opts, dependsOn: namespace },
   ).resources;
-}
-
-const named = (namespace: string) => ({
-  matchLabels: { "kubernetes.io/metadata.name": namespace },
-});
-
-/** The rule that lets pods reach a URL. By a name, it may be on any address. */
-function wayTo(url: string) {
-  const { protocol, hostname, port } = new URL(url);
-  // A service of the cluster: what counts is the port of its pods, which may be another.
-  const [, namespace] = /^[^.]+\.([^.]+)\.svc(?:\.|$)/.exec(hostname) ?? [];
-  if (namespace) return { to: [{ namespaceSelector: named(namespace) }] };
-  return {
-    to: isIPv4(hostname) ? [{ ipBlock: { cidr: `${hostname}/32` } }] : undefined,
-    ports: [{ protocol: "TCP", port: Number(port) || (protocol === "https:" ? 443 : 80) }],
-  };
 }
 
 /** Thousandths of a processor, of `500m` or `2.5`. */

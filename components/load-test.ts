@@ -17,8 +17,10 @@ export interface LoadTestArgs {
   baseline: string;
   maxRegression: MaxRegression[];
   maxSeries: number;
-  executor: { kind: "docker"; image: string } | { kind: "local"; binary: string } | Cluster;
-  network: docker.Network;
+  executor:
+    | { kind: "docker"; image: string; network: docker.Network }
+    | { kind: "local"; binary: string }
+    | Cluster;
   target: RunRequest["target"];
   allowedHosts: string[];
   influxdb: InfluxDb;
@@ -38,7 +40,7 @@ export class LoadTest extends pulumi.ComponentResource {
   constructor(name: string, args: LoadTestArgs, opts?: pulumi.ComponentResourceOptions) {
     super("coupon-load-test:index:LoadTest", name, {}, opts);
     const parent = this;
-    const { influxdb, network, executor, target, after, ...asIs } = args;
+    const { influxdb, executor, target, after, ...asIs } = args;
 
     const image =
       executor.kind === "docker"
@@ -60,7 +62,8 @@ export class LoadTest extends pulumi.ComponentResource {
         health: target.health,
         version: target.version,
       },
-      executor: executor.kind === "docker" ? { ...executor, network: network.name } : executor,
+      executor:
+        executor.kind === "docker" ? { ...executor, network: executor.network.name } : executor,
       influxdb: {
         url: influxdb.url,
         networkUrl: influxdb.networkUrl,

@@ -1,6 +1,88 @@
-/** The rules that every container of the stack keeps, once. */
+/** Where the stack's servers run; in Docker, the rules that every container keeps, once. */
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
+import { localUrl } from "../runner/ports";
+import type { Reached } from "./cluster";
+
+/** A server of the stack, the same wherever it runs. */
+export interface ServerArgs {
+  /** By tag or digest. */
+  image: string;
+  /** Nothing secret: `docker inspect` and the pod's manifest show it. */
+  env: Record<string, string>;
+  /** Files that are there before it starts; their names differ. */
+  files?: { file: string; content: pulumi.Input<string> }[];
+  /** The port it listens on, and a path there that answers well once it serves. */
+  port: number;
+  health: string;
+  /** The folder of its data, which lasts, and how many MiB of disk a cluster is asked for. */
+  data: string;
+  disk: number;
+  /** Whether two at a time would spoil its data: then none comes before the other is surely gone. */
+  single?: boolean;
+  /** Who it runs as in a cluster, where nobody is root. */
+  uid: number;
+  /** What of root's rights it needs in Docker, see `ServiceArgs`; absent: it is the image's user. */
+  asRoot?: string[];
+  /** What it asks by itself; what a cluster's network policy does not find here, it cannot. */
+  reaches?: Reached[];
+  /** Memory limit in MiB. */
+  memory: number;
+  /** Most processors that it may use at once. */
+  cpus: number;
+}
+
+/** Where a server is to run, and how it is reached there, which is known before anything is made. */
+export interface Place extends Reached {
+  /** The name by which containers of the stack's network reach it; absent where there is none. */
+  networkName?: string;
+  /**
+   * Has it run; gives the resource that it goes with, and a text that is another one whenever that
+   * is made anew.
+   */
+  serve(
+    name: string,
+    args: ServerArgs,
+    parent: pulumi.Resource,
+  ): { server: pulumi.CustomResource; instance: pulumi.Output<string> };
+}
+
+/** Where a server has a container of its own, and the port of `address` that leads to it. */
+export interface ContainerPlace {
+  containerName: string;
+  network: docker.Network;
+  keepData?: boolean;
+  /** Where its port is published, see `localUrl`. */
+  address: string;
+  port: number;
+  /** The host by which a cluster's pods reach that address. */
+  podHost?: string;
+}
+
+/** A place in Docker, for the server of this name in the stack's network. */
+export const inDocker = (alias: string, at: ContainerPlace): Place => ({
+  url: localUrl(at.address, at.port),
+  podUrl: podUrl(at),
+  networkName: alias,
+  serve(name, args, parent) {
+    const { container } = new Service(
+      name,
+      {
+        ...{ image: args.image, containerName: at.containerName, network: at.network, alias },
+        env: Object.entries(args.env).map(([name, value]) => `${name}=${value}`),
+        uploads: args.files,
+        port: { internal: args.port, external: at.port, address: at.address },
+        ...{ data: args.data, keepData: at.keepData },
+        user: args.asRoot && "0",
+        capabilities: args.asRoot,
+        healthCheck: `wget -q -O /dev/null http://127.0.0.1:${args.port}${args.health}`,
+        ...{ memory: args.memory, cpus: args.cpus },
+      },
+      { parent },
+    );
+    return { server: container, instance: container.id };
+  },
+});
 
 /** The network of a stack's containers, in which they reach each other by name. */
 export function stackNetwork(name: string): docker.Network {

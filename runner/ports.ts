@@ -1,4 +1,4 @@
-/** Ports of this machine: which are free, and which are the stack's own. */
+/** Ports of this machine, which are free and which are the stack's own, and ports of nodes. */
 import { execFileSync } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as net from "node:net";
@@ -40,6 +40,13 @@ export function freePort(): Promise<number> {
   });
 }
 
+/** All ports of a range, from one on that goes with the name. */
+function* portsFor(name: string, { first, last }: { first: number; last: number }) {
+  const start = crypto.createHash("sha256").update(name).digest().readUInt32BE();
+  const count = last - first + 1;
+  for (let offset = 0; offset < count; offset++) yield first + ((start + offset) % count);
+}
+
 /**
  * A port of 127.0.0.1 that is free: the same for the same name, as long as nobody else has it. From
  * 20000 to 29999, below those that systems give out by themselves.
@@ -47,12 +54,18 @@ export function freePort(): Promise<number> {
  * @param taken ports that are about to be used
  */
 export async function portFor(name: string, taken: number[]): Promise<number> {
-  const start = crypto.createHash("sha256").update(name).digest().readUInt32BE();
-  for (let offset = 0; offset < 10_000; offset++) {
-    const port = 20_000 + ((start + offset) % 10_000);
+  for (const port of portsFor(name, { first: 20_000, last: 29_999 })) {
     if (!taken.includes(port) && (await portIsFree(port))) return port;
   }
   throw new Error("no port from 20000 to 29999 of 127.0.0.1 is free");
+}
+
+/** The ports that Kubernetes opens on all nodes for a service, unless its cluster has another range. */
+export const nodePorts = { first: 30_000, last: 32_767 };
+
+/** One of them, always the same for the same name; whether it is free only its cluster knows. */
+export function nodePortFor(name: string, taken: number[]): number {
+  return [...portsFor(name, nodePorts)].find((port) => !taken.includes(port))!;
 }
 
 /** Whether the running container of this name publishes the port: then it is the stack's own. */

@@ -30,19 +30,24 @@ export interface TestRun {
 /** A run's name in the stack's namespace, by its id: `run-20261124t093000z`. */
 export const runName = (id: string) => `run-${id.slice(-"20261124T093000Z".length).toLowerCase()}`;
 
-/** What the Pod Security profile `restricted` asks of a pod and of its container, and more. */
-const pod = {
+/**
+ * What the Pod Security profile `restricted` asks of a pod and of its container, and more. The user
+ * is a number, since a name proves nothing to Kubernetes.
+ */
+export const restrictedPod = (uid: number) => ({
   runAsNonRoot: true,
-  // As k6's image has it. A number, since a name proves nothing to Kubernetes.
-  runAsUser: 12345,
-  runAsGroup: 12345,
+  runAsUser: uid,
+  runAsGroup: uid,
   seccompProfile: { type: "RuntimeDefault" },
-};
-const container = {
+});
+export const restrictedContainer = {
   allowPrivilegeEscalation: false,
   readOnlyRootFilesystem: true,
   capabilities: { drop: ["ALL"] },
 };
+
+/** As k6's image has it. */
+const k6User = 12345;
 
 /** What a pod beside the runners takes: the gate's, the starter's. */
 const little = { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "256Mi" } };
@@ -88,7 +93,7 @@ export function gateManifests(cluster: Cluster, asked: Asked[]): [V1ConfigMap, V
         restartPolicy: "Never",
         serviceAccountName: cluster.serviceAccount,
         automountServiceAccountToken: false,
-        securityContext: pod,
+        securityContext: restrictedPod(k6User),
         containers: [
           {
             name: "k6",
@@ -96,7 +101,7 @@ export function gateManifests(cluster: Cluster, asked: Asked[]): [V1ConfigMap, V
             command: ["sh", "-c", `k6 version && exec ${k6}`],
             env: variables({ ...plainEnvironment, GATE: JSON.stringify(asked) }),
             resources: little,
-            securityContext: container,
+            securityContext: restrictedContainer,
             volumeMounts: [{ name: "gate", mountPath: "/gate", readOnly: true }, scratch],
           },
         ],
@@ -139,8 +144,8 @@ export function testRun({ maxVUs }: LoadProfile, cluster: Cluster, id: string): 
   const common = {
     serviceAccountName: cluster.serviceAccount,
     automountServiceAccountToken: "false",
-    securityContext: pod,
-    containerSecurityContext: container,
+    securityContext: restrictedPod(k6User),
+    containerSecurityContext: restrictedContainer,
   };
   const runner = {
     ...common,

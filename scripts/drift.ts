@@ -64,6 +64,17 @@ export function containersOf(resources: Resource[]): Container[] {
     });
 }
 
+/** What a stack has made of its servers in a cluster, by URN, and where each is to answer. */
+export function serversInCluster(resources: Resource[]): { urns: string[]; urls: string[] } {
+  const own = resources.filter(({ urn }) => urn.includes("coupon-load-test:kubernetes:"));
+  const made = own.filter(({ type }) => type.startsWith("kubernetes:"));
+  const waitedFor = resources.filter(({ type }) => /^pulumi-nodejs:dynamic\/\w+:Admin$/.test(type));
+  return {
+    urns: made.map(({ urn }) => urn),
+    urls: made.length > 0 ? waitedFor.map(({ outputs }) => String(outputs?.url)) : [],
+  };
+}
+
 /** Starts containers, and waits until those with a port answer. */
 export async function start(names: string[]): Promise<void> {
   for (const name of names) {

@@ -39,6 +39,9 @@ export function errorsIn(events: EngineEvent[]): string[] {
   return events.flatMap(({ diagnosticEvent }) => {
     if (diagnosticEvent?.severity !== "error") return [];
     const plain = diagnosticEvent.message.replace(/<\{%.*?%\}>/g, "").trim();
+    // Of all that Kubernetes' provider lists, what it says of a pod is why.
+    const [, pod] = /^\s*\* (\[Pod .*)$/m.exec(plain) ?? [];
+    if (pod) return pod;
     // The first line that does not announce the next; a stack trace may follow.
     const [beginning] = /^(.*:\s*\n)*.*/.exec(plain)!;
     // What the bridge to Terraform's providers writes before and after a provider's own words.

@@ -30,12 +30,13 @@ export const pulumiCommand = firstLine("pulumi", "version") ? "pulumi" : "node_m
 const diskNeeded = 3;
 
 export async function prerequisites(config: StackConfig, stack: string): Promise<Prerequisite[]> {
-  const { executor } = config;
+  const { executor, platform } = config;
+  const here = platform.kind === "docker";
   return [
     node(),
-    docker(),
+    ...(here ? [docker()] : []),
     pulumi(),
-    disk(),
+    ...(here ? [disk()] : []),
     ...(await ports(config, stack)),
     ...(executor.kind === "docker" ? [] : [k6(executor.binary)]),
     ...(executor.kind === "kubernetes" ? await cluster(executor, stack) : []),

@@ -22,13 +22,14 @@ import {
   type StackConfig,
 } from "../config";
 import { removeLeftContainers } from "../runner/docker";
+import { waitForAnswer } from "../runner/gate";
 import { runOf } from "../runner/ledger";
 import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
 import { manifestsAhead } from "../runner/test-run";
 import { RunFailure, stackOf, type Summary } from "../runner/types";
 import { backup, restore, type RunningStack } from "./backup";
-import { containersOf, driftOf, type Resource, start } from "./drift";
+import { containersOf, driftOf, type Resource, serversInCluster, start } from "./drift";
 import { type EngineEvent, errorsIn, eventsOf, nameOf } from "./events";
 import { mirrorList } from "./mirror-list";
 import { loadTestLine, previewMarkdown, previewOf } from "./preview";
@@ -51,7 +52,7 @@ const commands: Record<string, () => Promise<void>> = {
     await prepare();
     const before = latestRun(stack);
     const again = await testAgain(before);
-    await putContainersBack();
+    await putServersBack();
     await finishRotation();
     // It looks at all that is there first, so that what was changed by hand is put back.
     const settled = ["--yes", "--skip-preview", "--refresh", ...changes()];
@@ -98,7 +99,7 @@ const commands: Record<string, () => Promise<void>> = {
   async rotate() {
     await prepare();
     if (!(await isUp())) throw notUp();
-    await putContainersBack();
+    await putServersBack();
     // Nobody knows a password that was made and never came to be used, if it is made anew here.
     await finishRotation();
     // The test is no part of it: no load is made by surprise. It gets new passwords when it runs.
@@ -129,7 +130,8 @@ const commands: Record<string, () => Promise<void>> = {
   async destroy() {
     selectBackend();
     if (!(await selectStack())) {
-      const kept = (await resources()).filter(({ protect }) => protect);
+      const all = await resources();
+      const kept = all.filter(({ protect }) => protect);
       if (kept.length > 0) {
         // The order of a state is that in which its resources came to be ready.
         const names = kept.map(({ urn }) => nameOf(urn)).sort();
@@ -140,8 +142,9 @@ const commands: Record<string, () => Promise<void>> = {
       }
       const destroy = ["destroy", "--yes", "--skip-preview", "--config-file", stackFile];
       const exitCode = await pulumi(...destroy);
-      // The k6 of a killed run holds the network.
-      const again = (await removeLeftContainers(stack)) && exitCode !== 0;
+      // The k6 of a killed run holds the network, where there is one.
+      const inDocker = all.some(({ type }) => type.startsWith("docker:"));
+      const again = inDocker && (await removeLeftContainers(stack)) && exitCode !== 0;
       if ((again ? await pulumi(...destroy) : exitCode) !== 0) {
         throw new Failure("not everything is gone; the first error above says why, try again");
       }
@@ -199,19 +202,29 @@ async function resources(): Promise<Resource[]> {
   return all.filter((each) => !each.delete);
 }
 
-/** Has all containers run that were stopped or removed by hand: what is in them is looked at next. */
-async function putContainersBack(): Promise<void> {
-  const away = containersOf(await resources()).filter(({ running }) => !running);
-  const gone = away.filter(({ running }) => running === undefined);
-  if (gone.length > 0) {
-    const these = gone.flatMap(({ urn }) => ["--target", urn]);
-    const settled = ["--yes", "--skip-preview", ...changes(), ...these];
-    await pulumi("refresh", ...settled);
-    await pulumi("up", ...settled);
-  }
+/** Has all servers run that were stopped or removed by hand: what is in them is looked at next. */
+async function putServersBack(): Promise<void> {
+  const all = await resources();
+  const away = containersOf(all).filter(({ running }) => !running);
+  await makeAgain(away.filter(({ running }) => running === undefined).map(({ urn }) => urn));
   const names = away.map(({ name }) => name);
   if (names.length > 0) console.log(`put back: ${names.join(", ")}\n`);
   await start(names);
+
+  const { urns, urls } = serversInCluster(all);
+  const answers = await Promise.allSettled(urls.map((url) => waitForAnswer(url, 5)));
+  if (answers.every(({ status }) => status === "fulfilled")) return;
+  await makeAgain(urns);
+  console.log("put back: the servers in the cluster\n");
+}
+
+/** Has Pulumi look at these resources alone, and put them back. */
+async function makeAgain(urns: string[]) {
+  if (urns.length === 0) return;
+  const these = urns.flatMap((urn) => ["--target", urn]);
+  const settled = ["--yes", "--skip-preview", ...changes(), ...these];
+  await pulumi("refresh", ...settled);
+  await pulumi("up", ...settled);
 }
 
 /** What is in the stack's state: the outputs of a stack itself come only with its first passed run. */
@@ -235,6 +248,12 @@ function lookUp(all: Resource[]) {
 async function running(): Promise<RunningStack> {
   selectBackend();
   const all = await requireUp();
+  if (serversInCluster(all).urns.length > 0) {
+    throw new Failure(
+      `the servers of stack ${stack} are in a cluster, whose volumes it does not copy: take ` +
+        `snapshots of its claims there, see docs/kubernetes.md`,
+    );
+  }
   const away = containersOf(all).find(({ running }) => !running);
   if (away) throw new Failure(`container ${away.name} does not run; make up starts it`);
   const { output, password } = lookUp(all);

@@ -86,6 +86,8 @@ export class Cluster {
   /** Where pods reach this machine's processes, and containers that publish ports on this address. */
   readonly hostAddress = this.network.host;
   readonly nodes = workers;
+  /** Of the first node. */
+  readonly nodeAddress = this.network.of(workers[0]);
 
   /**
    * Starts one whose nodes are ready and have these images of the machine's Docker, at least one,
@@ -125,6 +127,22 @@ export class Cluster {
       await Promise.all(puts);
     }
     fs.rmSync(saved, { force: true });
+  }
+
+  /** Offers claims a volume of a folder on the first node's disk: nothing makes any by itself. */
+  async addVolume(name: string, storage: string) {
+    const folder = `/var/lib/volumes/${name}`;
+    await run("nsenter", this.target(workers[0]), "--mount", "mkdir", "-p", folder);
+    const onFirst = { key: "kubernetes.io/hostname", operator: "In", values: [workers[0]] };
+    const file = path.join(this.folder, `${name}.json`);
+    write(file, {
+      ...{ apiVersion: "v1", kind: "PersistentVolume", metadata: { name } },
+      spec: {
+        ...{ capacity: { storage }, accessModes: ["ReadWriteOnce"], local: { path: folder } },
+        nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [onFirst] }] } },
+      },
+    });
+    await this.kubectl("create", `--filename=${file}`);
   }
 
   /**

@@ -1,3 +1,4 @@
+import type * as docker from "@pulumi/docker";
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import { alertRules } from "../../dashboards/alerts";
@@ -10,8 +11,9 @@ import { Dashboards } from "../../components/dashboards";
 import { Grafana } from "../../components/grafana";
 import { generatedPassword, InfluxDb } from "../../components/influxdb";
 import { K6Cluster, type K6ClusterArgs } from "../../components/k6-cluster";
+import { Servers } from "../../components/kubernetes-service";
 import { LoadTest, type LoadTestArgs } from "../../components/load-test";
-import { Service, stackNetwork } from "../../components/service";
+import { inDocker, Service, stackNetwork } from "../../components/service";
 import { couponIssueDashboard } from "../../dashboards/coupon-issue";
 import { defaultProfile, defaultThresholds } from "../../k6/profile";
 import { scriptHash } from "../../runner/script";
@@ -67,18 +69,24 @@ const common = {
 
 const influxdbArgs = {
   image: "influxdb:1.8.10",
-  containerName: "coupon-load-test-dev-influxdb",
-  address: "127.0.0.1",
-  port: 18086,
   database: "k6",
   retention: "12h",
   historyRetention: "104w",
 };
-const grafanaArgs = {
-  image: "grafana/grafana:12.4.5",
-  containerName: "coupon-load-test-dev-grafana",
-  address: "127.0.0.1",
-  port: 13000,
+const grafanaArgs = { image: "grafana/grafana:12.4.5", contacts: [] };
+/** Where a server is, in Docker. */
+const placeOf = (service: string, port: number, network = stackNetwork("dev-network")) =>
+  inDocker(service, {
+    containerName: `coupon-load-test-dev-${service}`,
+    ...{ network, address: "127.0.0.1", port },
+  });
+const serversIn = (network: docker.Network) => {
+  const influxdb = new InfluxDb("influxdb", {
+    ...influxdbArgs,
+    place: placeOf("influxdb", 18086, network),
+  });
+  const place = placeOf("grafana", 13000, network);
+  return { influxdb, grafana: new Grafana("grafana", { ...grafanaArgs, place, influxdb }) };
 };
 const contacts: AlertContact[] = [
   { kind: "webhook", url: "http://hooks.example/secret" },
@@ -218,8 +226,7 @@ describe("InfluxDB", () => {
 
   beforeAll(async () => {
     recording = recordPulumi();
-    const network = stackNetwork("dev-network");
-    influxdb = new InfluxDb("influxdb", { ...influxdbArgs, network });
+    influxdb = new InfluxDb("influxdb", { ...influxdbArgs, place: placeOf("influxdb", 18086) });
     await recording.done();
   });
 
@@ -350,7 +357,9 @@ describe("Grafana", () => {
 
   beforeAll(async () => {
     recording = recordPulumi();
-    grafana = new Grafana("grafana", { ...grafanaArgs, network: stackNetwork("dev-network") });
+    const place = placeOf("grafana", 13000);
+    const influxdb = { url: "http://127.0.0.1:18086" };
+    grafana = new Grafana("grafana", { ...grafanaArgs, place, influxdb });
     await recording.done();
   });
 
@@ -435,7 +444,7 @@ describe("Grafana", () => {
       username: "admin",
       password: "generated-grafana-admin-password",
     });
-    expect(await valueOf(grafana.container.id)).toBe("id of grafana-container");
+    expect(await valueOf((grafana.server as docker.Container).id)).toBe("id of grafana-container");
   });
 });
 
@@ -454,11 +463,9 @@ describe("the dashboards", () => {
 
   beforeAll(async () => {
     recording = recordPulumi();
-    const network = stackNetwork("dev-network");
-    const influxdb = new InfluxDb("influxdb", { ...influxdbArgs, network });
-    const grafana = new Grafana("grafana", { ...grafanaArgs, network });
+    const servers = serversIn(stackNetwork("dev-network"));
     const stack = { stack: "dev", thresholds, arrivalRate: 50, contacts };
-    dashboards = new Dashboards("dashboards", { ...stack, grafana, influxdb });
+    dashboards = new Dashboards("dashboards", { ...stack, ...servers });
     await recording.done();
   });
 
@@ -545,11 +552,9 @@ describe("the dashboards", () => {
 
   test("tell nobody where the configuration names nobody", async () => {
     const recording = recordPulumi();
-    const network = stackNetwork("dev-network");
-    const influxdb = new InfluxDb("influxdb", { ...influxdbArgs, network });
-    const grafana = new Grafana("grafana", { ...grafanaArgs, network });
+    const servers = serversIn(stackNetwork("dev-network"));
     const stack = { stack: "dev", thresholds, contacts: [] };
-    new Dashboards("dashboards", { ...stack, grafana, influxdb });
+    new Dashboards("dashboards", { ...stack, ...servers });
     await recording.done();
     expect(recording.ofType(RULES)).toHaveLength(1);
     expect([...recording.ofType(CONTACT), ...recording.ofType(POLICY)]).toEqual([]);
@@ -673,7 +678,8 @@ describe("what a cluster's pods reach", () => {
     recording = recordPulumi();
     const network = stackNetwork("dev-network");
     const there = { address: "0.0.0.0", podHost: "192.0.2.1", network };
-    influxdb = new InfluxDb("influxdb", { ...influxdbArgs, ...there });
+    const place = inDocker("influxdb", { ...there, containerName: "dev-influxdb", port: 18086 });
+    influxdb = new InfluxDb("influxdb", { ...influxdbArgs, place });
     api = new CouponApi("coupon-api", {
       ...there,
       ...{ nodeImage: "node:22-alpine", redisImage: "redis:7.4-alpine", port: 18080 },
@@ -942,6 +948,227 @@ describe("the cluster", () => {
   });
 });
 
+describe("servers in a cluster", () => {
+  const SERVERS = "coupon-load-test:kubernetes:Servers::servers";
+  const KUBERNETES_SERVICE = "coupon-load-test:kubernetes:Service";
+  const NAMESPACE = "kubernetes:core/v1:Namespace";
+  const CLAIM = "kubernetes:core/v1:PersistentVolumeClaim";
+  const SECRET = "kubernetes:core/v1:Secret";
+  const SET = "kubernetes:apps/v1:StatefulSet";
+  const DEPLOYMENT = "kubernetes:apps/v1:Deployment";
+  const NODE_PORT = "kubernetes:core/v1:Service";
+  const POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
+  const uid = (name: string, inputs: any) => ({
+    metadata: { name: `name of ${name}`, ...inputs.metadata, uid: `uid of ${name}` },
+  });
+  const namespace = "coupon-servers-dev";
+  const smtp = { host: "mail.example:25", user: "", password: "of mail", from: "a@example.com" };
+  const build = async (more: { keepData?: boolean } = {}) => {
+    const types = [CLAIM, SECRET, SET, DEPLOYMENT, NODE_PORT];
+    const recording = recordPulumi(Object.fromEntries(types.map((type) => [type, uid])));
+    const servers = new Servers("servers", { context: "lab", namespace, keepData: false, ...more });
+    const influxdb = new InfluxDb("influxdb", {
+      ...influxdbArgs,
+      place: servers.place("influxdb", { address: "192.0.2.10", port: 30086 }),
+    });
+    const grafana = new Grafana("grafana", {
+      ...{ ...grafanaArgs, influxdb, contacts, smtp },
+      place: servers.place("grafana", { address: "192.0.2.10", port: 30300 }),
+    });
+    await recording.done();
+    return { recording, influxdb, grafana };
+  };
+  /** The template of the one pod. */
+  const podOf = (recording: Recording, type: string) =>
+    (recording.ofType(type)[0].inputs.spec as any).template.spec;
+
+  test("are a claim, a pod, a service and a policy each, and Grafana's a secret", async () => {
+    const { recording } = await build();
+    const service = (name: string) => `${KUBERNETES_SERVICE}::${name}`;
+    const own = Object.entries(parents(recording)).filter(([each]) => /kubernetes/.test(each));
+    expect(Object.fromEntries(own)).toEqual({
+      [SERVERS]: "",
+      ["pulumi:providers:kubernetes::servers-provider"]: SERVERS,
+      [`${NAMESPACE}::servers-namespace`]: SERVERS,
+      [service("influxdb")]: "coupon-load-test:index:InfluxDb::influxdb",
+      [`${CLAIM}::influxdb-data`]: service("influxdb"),
+      [`${SET}::influxdb-stateful-set`]: service("influxdb"),
+      [`${NODE_PORT}::influxdb-service`]: service("influxdb"),
+      [`${POLICY}::influxdb-network-policy`]: service("influxdb"),
+      [service("grafana")]: "coupon-load-test:index:Grafana::grafana",
+      [`${CLAIM}::grafana-data`]: service("grafana"),
+      [`${SECRET}::grafana-files`]: service("grafana"),
+      [`${DEPLOYMENT}::grafana-deployment`]: service("grafana"),
+      [`${NODE_PORT}::grafana-service`]: service("grafana"),
+      [`${POLICY}::grafana-network-policy`]: service("grafana"),
+    });
+    for (const each of recording.all.filter(({ type }) => type.startsWith("kubernetes:"))) {
+      expect(each.provider).toBe("pulumi:providers:kubernetes::servers-provider");
+      if (each.type === NAMESPACE) continue;
+      expect(each.deletedWith).toBe(`${NAMESPACE}::servers-namespace`);
+      expect(each.dependencies).toContain(`${NAMESPACE}::servers-namespace`);
+      expect((each.inputs.metadata as any).namespace).toBe(namespace);
+    }
+  });
+
+  test("run as InfluxDB has it: one pod at a time, on its volume, with no right to more", async () => {
+    const { recording } = await build();
+    const labels = { "app.kubernetes.io/name": "influxdb" };
+    const { template, ...spec } = recording.ofType(SET)[0].inputs.spec as any;
+    expect(spec).toEqual({
+      ...{ replicas: 1, serviceName: "influxdb", podManagementPolicy: "Parallel" },
+      selector: { matchLabels: labels },
+    });
+    expect(template.metadata).toEqual({ labels });
+    expect(template.spec).toEqual({
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      securityContext: {
+        ...{ runAsNonRoot: true, runAsUser: 1500, runAsGroup: 1500, fsGroup: 1500 },
+        fsGroupChangePolicy: "OnRootMismatch",
+        seccompProfile: { type: "RuntimeDefault" },
+      },
+      containers: [
+        {
+          name: "influxdb",
+          image: "influxdb:1.8.10",
+          env: [
+            { name: "INFLUXDB_HTTP_AUTH_ENABLED", value: "true" },
+            { name: "INFLUXDB_HTTP_LOG_ENABLED", value: "false" },
+            { name: "INFLUXDB_HTTP_MAX_BODY_SIZE", value: "0" },
+            { name: "INFLUXDB_REPORTING_DISABLED", value: "true" },
+            { name: "INFLUXDB_MONITOR_STORE_ENABLED", value: "false" },
+          ],
+          ports: [{ containerPort: 8086 }],
+          readinessProbe: {
+            ...{ httpGet: { path: "/ping", port: 8086 }, periodSeconds: 5, timeoutSeconds: 5 },
+          },
+          resources: {
+            requests: { cpu: "500m", memory: "2Gi" },
+            limits: { cpu: "4", memory: "2Gi" },
+          },
+          securityContext: {
+            ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
+            capabilities: { drop: ["ALL"] },
+          },
+          volumeMounts: [
+            { name: "data", mountPath: "/var/lib/influxdb" },
+            { name: "tmp", mountPath: "/tmp" },
+          ],
+        },
+      ],
+      volumes: [
+        { name: "data", persistentVolumeClaim: { claimName: "influxdb" } },
+        { name: "tmp", emptyDir: {} },
+      ],
+    });
+  });
+
+  test("have one Grafana go before the next one comes", async () => {
+    const { recording } = await build();
+    const deployment = recording.get(DEPLOYMENT, "grafana-deployment");
+    expect(deployment).toMatchObject({
+      inputs: { spec: { replicas: 1, strategy: { type: "Recreate" } } },
+      ...{ replaceOnChanges: ["spec.template"], deleteBeforeReplace: true },
+    });
+    const { securityContext, containers } = podOf(recording, DEPLOYMENT);
+    expect(securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 472, fsGroup: 472 });
+    expect(containers[0].resources.requests).toEqual({ cpu: "250m", memory: "1Gi" });
+  });
+
+  test("get Grafana's passwords as files of a secret, and in no other way", async () => {
+    const { recording } = await build();
+    const { metadata, stringData } = recording.get(SECRET, "grafana-files").inputs;
+    expect(metadata).toEqual({ namespace });
+    const contents = {
+      "admin-password": "generated-grafana-first-password",
+      "secret-key": "generated-grafana-secret-key",
+      "smtp-password": "of mail",
+    };
+    expect(stringData).toEqual(secret(contents));
+    const pod = podOf(recording, DEPLOYMENT);
+    expect(JSON.stringify(pod)).not.toMatch(/generated-|of mail/);
+    const [{ volumeMounts, env }] = pod.containers;
+    expect(volumeMounts).toEqual([
+      { name: "data", mountPath: "/var/lib/grafana" },
+      { name: "tmp", mountPath: "/tmp" },
+      ...["admin-password", "secret-key", "smtp-password"].map((subPath) => ({
+        ...{ name: "files", mountPath: `/etc/grafana/${subPath}`, subPath, readOnly: true },
+      })),
+    ]);
+    expect(pod.volumes[2]).toEqual({
+      ...{ name: "files", secret: { secretName: "name of grafana-files", defaultMode: 0o440 } },
+    });
+    expect(env).toContainEqual({
+      name: "GF_SECURITY_ADMIN_PASSWORD",
+      value: "$__file{/etc/grafana/admin-password}",
+    });
+  });
+
+  test.each([
+    ["influxdb", 8086, 30086, "10Gi"],
+    ["grafana", 3000, 30300, "1Gi"],
+  ])("have %s's port on all nodes, and a claim", async (name, port, nodePort, storage) => {
+    const { recording } = await build();
+    const { metadata, spec } = recording.get(NODE_PORT, `${name}-service`).inputs;
+    const labels = { "app.kubernetes.io/name": name };
+    expect(metadata).toEqual({ name, namespace, labels });
+    expect(spec).toEqual({ type: "NodePort", selector: labels, ports: [{ port, nodePort }] });
+    expect(recording.get(CLAIM, `${name}-data`).inputs).toMatchObject({
+      metadata: { name, namespace },
+      spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage } } },
+    });
+  });
+
+  test("let their own port in; InfluxDB asks nobody, Grafana only whom it must", async () => {
+    const { recording } = await build();
+    const policy = (name: string) =>
+      recording.get(POLICY, `${name}-network-policy`).inputs.spec as any;
+    const tcp = (port: number) => ({ ports: [{ protocol: "TCP", port }] });
+    expect(policy("influxdb")).toEqual({
+      podSelector: { matchLabels: { "app.kubernetes.io/name": "influxdb" } },
+      policyTypes: ["Ingress", "Egress"],
+      ingress: [tcp(8086)],
+      egress: [],
+    });
+    const { ingress, egress } = policy("grafana");
+    expect(ingress).toEqual([tcp(3000)]);
+    const servers = { matchLabels: { "kubernetes.io/metadata.name": namespace } };
+    expect(egress.slice(1)).toEqual([
+      { to: [{ ipBlock: { cidr: "192.0.2.10/32" } }], ...tcp(30086) },
+      { to: [{ namespaceSelector: servers }] },
+      // The webhook's, whose host is a secret, and the mail server's.
+      ...[tcp(80), tcp(25)],
+    ]);
+  });
+
+  test("are proved again whenever the pod's owner or its service is another", async () => {
+    const { recording, influxdb, grafana } = await build();
+    const admin = recording.get("pulumi-nodejs:dynamic/influxdb:Admin", "influxdb-admin");
+    expect(admin.inputs).toMatchObject({
+      url: "http://192.0.2.10:30086",
+      container: "uid of influxdb-stateful-set uid of influxdb-service",
+    });
+    expect(admin.deletedWith).toBe(`${SET}::influxdb-stateful-set`);
+    expect(recording.get("pulumi-nodejs:dynamic/grafana:Admin", "grafana-admin")).toMatchObject({
+      inputs: { container: "uid of grafana-deployment uid of grafana-service" },
+      deletedWith: `${DEPLOYMENT}::grafana-deployment`,
+    });
+    expect([influxdb.url, influxdb.podUrl, influxdb.networkUrl, influxdb.namespace]).toEqual([
+      ...["http://192.0.2.10:30086", undefined, undefined, namespace],
+    ]);
+    expect(grafana.url).toBe("http://192.0.2.10:30300");
+  });
+
+  test("take restricted pods only, and keep their claims where they are told to", async () => {
+    const { recording } = await build({ keepData: true });
+    const { metadata } = recording.get(NAMESPACE, "servers-namespace").inputs as any;
+    expect(metadata.labels["pod-security.kubernetes.io/enforce"]).toBe("restricted");
+    const kept = recording.all.filter(({ protect }) => protect).map(({ type }) => type);
+    expect(kept).toEqual([NAMESPACE, CLAIM, CLAIM]);
+  });
+});
+
 describe("the load test", () => {
   const LOAD_TEST = "coupon-load-test:index:LoadTest::load-test";
   const result = { id: "dev-20260102T030405Z", verdict: "passed", requests: 1000, rps: 16.67 };
@@ -951,12 +1178,14 @@ describe("the load test", () => {
     health: "/health",
     version: "1",
   };
-  const executor: LoadTestArgs["executor"] = { kind: "docker", image: "grafana/k6:1.8.1" };
   const build = async (changed: Partial<LoadTestArgs> = {}) => {
     const stdout = JSON.stringify(result);
     const recording = recordPulumi({ [COMMAND]: () => ({ stdout }) });
     const network = stackNetwork("dev-network");
-    const influxdb = new InfluxDb("influxdb", { ...influxdbArgs, network });
+    const influxdb = new InfluxDb("influxdb", {
+      ...influxdbArgs,
+      place: placeOf("influxdb", 18086, network),
+    });
     const loadTest = new LoadTest("load-test", {
       stack: "dev",
       runId: "again",
@@ -965,8 +1194,7 @@ describe("the load test", () => {
       thresholds: defaultThresholds,
       ...{ baseline: "", maxRegression: [], allowedHosts: [] },
       maxSeries: 500,
-      executor,
-      network,
+      executor: { kind: "docker", image: "grafana/k6:1.8.1", network },
       influxdb,
       target,
       dashboardUrl: "http://127.0.0.1:13000/d/coupon-issue",

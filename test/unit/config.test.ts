@@ -17,6 +17,7 @@ import {
   projectValues,
   publishedPorts,
   requireFreePorts,
+  serversName,
   withPorts,
   type Values,
 } from "../../config";
@@ -148,6 +149,7 @@ describe("a configuration", () => {
       maxRegression: [],
       maxSeries: 1000,
       runId: "",
+      platform: { kind: "docker" },
       executor: { kind: "docker", image: "grafana/k6:1.8.1" },
       influxdb: {
         image: "influxdb:1.8.10",
@@ -192,7 +194,7 @@ describe("a configuration", () => {
       ...{ influxdbPort: "28", grafanaPort: "29", couponApiPort: "30", influxdbImage: "a:31" },
       ...{ bindAddress: "0.0.0.0", kubeContext: "52", kubeHostAddress: "53.0", parallelism: "54" },
       ...{ runnerCpu: "55m", k6OperatorImage: "f:56", k6StarterImage: "g:57" },
-      k6OperatorChart: "oci://58",
+      ...{ k6OperatorChart: "oci://58", kubeNodeAddress: "59.0" },
       ...{ grafanaImage: "b:32", k6Image: "c:33", redisImage: "d:34", nodeImage: "e:35" },
     };
     expect(parseConfig({ ...sample, ...values }, process.cwd())).toEqual({
@@ -217,6 +219,7 @@ describe("a configuration", () => {
       ],
       maxSeries: 36,
       runId: "24",
+      platform: { kind: "docker" },
       executor: { kind: "local", binary: "25" },
       influxdb: {
         ...{ image: "a:31", address: "0.0.0.0", port: 28 },
@@ -803,6 +806,128 @@ describe("a cluster", () => {
     }
     expect(namespaceName(`${stack}.`)).not.toBe(namespaceName(`${stack}_`));
   });
+});
+
+describe("a platform in the cluster", () => {
+  const onNodes: Values = {
+    ...{ ...inCluster, platform: "kubernetes", kubeNodeAddress: "192.0.2.10" },
+    ...{ target: "external", baseUrl: "http://api.local", kubeHostAddress: "" },
+    ...{ influxdbPort: "30086", grafanaPort: "30300" },
+  };
+  const parsed = (changed: Values = {}) => parseConfig({ ...onNodes, ...changed }, process.cwd());
+  const refused = (changed: Values) => refusal(changed, onNodes);
+
+  test("is reached at a node, and needs no address of this machine's", () => {
+    const { platform, influxdb, grafana } = parsed();
+    expect(platform).toEqual({ kind: "kubernetes", context: "lab" });
+    expect(influxdb).toMatchObject({ address: "192.0.2.10", port: 30086, podHost: undefined });
+    expect(grafana).toMatchObject({ address: "192.0.2.10", port: 30300 });
+    expect(parsed({ kubeNodeAddress: "Nodes.Example" }).grafana.address).toBe("nodes.example");
+  });
+
+  test("is one of two", () => {
+    expect(refused({ platform: "nomad" })).toBe(
+      `configuration key "platform" is "nomad": must be docker or kubernetes`,
+    );
+  });
+
+  test.each(["docker", "local"])("does not go with the executor %s", (executor) => {
+    expect(refused({ executor })).toBe(
+      `configuration key "platform" is "kubernetes": needs executor kubernetes, but that is ${executor}`,
+    );
+  });
+
+  test("does not go with the sample target, which is in Docker", () => {
+    expect(refused({ target: "sample", baseUrl: "" })).toBe(
+      `configuration key "platform" is "kubernetes": needs target external, since the sample runs in Docker`,
+    );
+  });
+
+  test.each(["", "127.0.0.1", "localhost", "a.localhost", "0.0.0.0", "127.1"])(
+    "is not reached at %j",
+    (kubeNodeAddress) => {
+      expect(refused({ kubeNodeAddress })).toBe(
+        `configuration key "kubeNodeAddress" is "${kubeNodeAddress}": with platform kubernetes it ` +
+          `must be an address of a node, or of a load balancer before the nodes, by which this ` +
+          `machine, the cluster's pods and browsers reach InfluxDB and Grafana`,
+      );
+      // Elsewhere it is not used.
+      parseConfig({ ...inCluster, kubeNodeAddress }, process.cwd());
+    },
+  );
+
+  test.each(["node:30086", "http://node", "a b", "[::1]", "192.0.2.256"])(
+    "does not know a node as %s",
+    (kubeNodeAddress) => {
+      expect(refused({ kubeNodeAddress })).toBe(
+        `configuration key "kubeNodeAddress" is "${kubeNodeAddress}": must be empty, or a host ` +
+          `name or an IPv4 address without port`,
+      );
+    },
+  );
+
+  test.each(["influxdbPort", "grafanaPort"])("has %s among the ports of nodes", (key) => {
+    for (const port of ["1", "8086", "29999", "32768"]) {
+      expect(refused({ [key]: port })).toBe(
+        `configuration key "${key}" is "${port}": with platform kubernetes it must be a port of ` +
+          `the nodes, 30000 to 32767, or 0`,
+      );
+    }
+    for (const port of ["0", "30000", "32767"]) parsed({ [key]: port });
+  });
+
+  test("has two ports", () => {
+    expect(refused({ grafanaPort: "30086" })).toBe(
+      `configuration key "grafanaPort" is "30086": must differ from influxdbPort`,
+    );
+  });
+
+  test("takes no port of this machine, and asks no Docker for one", async () => {
+    expect(publishedPorts(parsed())).toEqual([]);
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "docker-"));
+    fs.writeFileSync(path.join(folder, "docker"), `#!/bin/sh\ntouch ${folder}/asked\n`, {
+      mode: 0o755,
+    });
+    vi.stubEnv("PATH", `${folder}:/usr/bin:/bin`);
+    const config = await withPorts(parsed({ influxdbPort: "0", grafanaPort: "0" }), "dev");
+    await requireFreePorts(config, "dev");
+    vi.unstubAllEnvs();
+    expect(fs.readdirSync(folder)).toEqual(["docker"]);
+    fs.rmSync(folder, { recursive: true });
+  });
+
+  test("has ports out of the stack's name where they are 0, each another", async () => {
+    const chosen = async (stack: string, changed: Values = {}) => {
+      const zero = { influxdbPort: "0", grafanaPort: "0" };
+      const { influxdb, grafana } = await withPorts(parsed({ ...zero, ...changed }), stack);
+      return [influxdb.port, grafana.port];
+    };
+    const stacks = Array.from({ length: 50 }, (_, index) => `stack-${index}`);
+    for (const stack of stacks) {
+      const [influxdb, grafana] = await chosen(stack);
+      expect(influxdb).not.toBe(grafana);
+      for (const port of [influxdb, grafana]) {
+        expect(port).toBeGreaterThanOrEqual(30_000);
+        expect(port).toBeLessThanOrEqual(32_767);
+      }
+      expect(await chosen(stack)).toEqual([influxdb, grafana]);
+      // One that is set is not chosen for the other.
+      const [other] = await chosen(stack, { grafanaPort: `${influxdb}` });
+      expect(other).not.toBe(influxdb);
+    }
+    expect(new Set(await Promise.all(stacks.map((each) => chosen(each).then(String)))).size).toBe(
+      50,
+    );
+  });
+
+  test.each(["dev", "servers-dev", "x".repeat(100)])(
+    "has a namespace of its own for the stack %s",
+    (stack) => {
+      expect(serversName(stack)).toMatch(/^coupon-servers-[a-z0-9-]*[a-z0-9]$/);
+      expect(serversName(stack).length).toBeLessThanOrEqual(63);
+      expect(namespaceName(stack)).toMatch(/^coupon-load-test-/);
+    },
+  );
 });
 
 describe("the script", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { driftOf } from "../../scripts/drift";
+import { driftOf, serversInCluster } from "../../scripts/drift";
 import { errorsIn, eventsOf } from "../../scripts/events";
 
 const line = (event: object) => `${JSON.stringify(event)}\n`;
@@ -68,6 +68,37 @@ describe("drift", () => {
   });
 });
 
+describe("the servers of a stack", () => {
+  const admins = ["influxdb", "grafana"].map((name) => ({
+    urn: `urn:pulumi:dev::p::pulumi-nodejs:dynamic/${name}:Admin::${name}-admin`,
+    type: `pulumi-nodejs:dynamic/${name}:Admin`,
+    outputs: { url: `http://192.0.2.10/${name}` },
+  }));
+  const made = (parents: string, type: string) => ({ urn: `urn:p::${parents}$${type}::a`, type });
+
+  test("in a cluster are what a service there is made of", () => {
+    const claim = made(
+      "coupon-load-test:index:InfluxDb$coupon-load-test:kubernetes:Service",
+      "kubernetes:core/v1:PersistentVolumeClaim",
+    );
+    const component = made(
+      "coupon-load-test:index:InfluxDb",
+      "coupon-load-test:kubernetes:Service",
+    );
+    const quota = made("coupon-load-test:index:K6Cluster", "kubernetes:core/v1:ResourceQuota");
+    expect(serversInCluster([component, claim, quota, ...admins])).toEqual({
+      urns: [claim.urn],
+      urls: ["http://192.0.2.10/influxdb", "http://192.0.2.10/grafana"],
+    });
+  });
+
+  test("in Docker are none there, whatever else is", () => {
+    const quota = made("coupon-load-test:index:K6Cluster", "kubernetes:core/v1:ResourceQuota");
+    const own = made("coupon-load-test:docker:Service", container);
+    expect(serversInCluster([quota, own, ...admins])).toEqual({ urns: [], urls: [] });
+  });
+});
+
 test("errors are told in one line each, in their provider's words", () => {
   const events =
     said("info", "a plan") +
@@ -78,11 +109,17 @@ test("errors are told in one line each, in their provider's words", () => {
     said("error", "<{%reset%}>1 error occurred:\n\t* no image\n\n<{%reset%}>") +
     said(
       "error",
+      "2 errors occurred:\n\t* 'influxdb' timed out waiting to be Ready\n" +
+        "\t* [Pod a/influxdb-0]: containers with unready status: [influxdb][ImagePullBackOff]\n",
+    ) +
+    said(
+      "error",
       "Running program '/p' failed with an unhandled exception:\nError: no\n    at a.ts:1:2",
     );
   expect(errorsIn(eventsOf(events))).toEqual([
     "no image: unknown",
     "1 error occurred: * no image",
+    "[Pod a/influxdb-0]: containers with unready status: [influxdb][ImagePullBackOff]",
     "Running program '/p' failed with an unhandled exception: Error: no",
   ]);
   expect(errorsIn([])).toEqual([]);

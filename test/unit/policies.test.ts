@@ -21,13 +21,56 @@ const NAMESPACE = "kubernetes:core/v1:Namespace";
 const ACCOUNT = "kubernetes:core/v1:ServiceAccount";
 const QUOTA = "kubernetes:core/v1:ResourceQuota";
 const NETWORK_POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
+const CLAIM = "kubernetes:core/v1:PersistentVolumeClaim";
+const NODE_PORT = "kubernetes:core/v1:Service";
+const DEPLOYMENT = "kubernetes:apps/v1:Deployment";
+const STATEFUL_SET = "kubernetes:apps/v1:StatefulSet";
 const CHART = "kubernetes:helm.sh/v4:Chart";
 
 /** A name with a tag other than `latest`, or with a digest. */
 const pinned = /^[^@\s]+(:(?!latest$)[\w.-]+|(:[\w.-]+)?@sha256:[0-9a-f]{64})$/;
 
+type Holds = (its: any) => boolean;
+
+/** Those of the pod of a workload and of its one container. */
+const podRules: [words: string, holds: (pod: any, container: any) => boolean][] = [
+  ["its image has a tag other than latest, or a digest", (_, { image }) => pinned.test(image)],
+  [
+    "it is not root, and gains no right",
+    ({ securityContext: { runAsNonRoot, runAsUser, seccompProfile } = {} as any }, its) =>
+      runAsNonRoot === true &&
+      runAsUser > 0 &&
+      seccompProfile?.type === "RuntimeDefault" &&
+      its.securityContext?.allowPrivilegeEscalation === false &&
+      its.securityContext.capabilities?.drop[0] === "ALL",
+  ],
+  [
+    "it writes into its volumes only",
+    (_, { securityContext }) => securityContext?.readOnlyRootFilesystem === true,
+  ],
+  ["it gets no token", ({ automountServiceAccountToken: gets }) => gets === false],
+  ["it tells when it is ready", (_, { readinessProbe }) => Boolean(readinessProbe?.httpGet)],
+  [
+    "its memory and its processors are asked for and limited",
+    (_, { resources: { requests, limits } = {} as any }) =>
+      Boolean(requests?.cpu && requests.memory && limits?.cpu && limits.memory),
+  ],
+  [
+    "its environment has no generated password",
+    (_, { env }) => !JSON.stringify(env ?? []).includes(generated("")),
+  ],
+];
+
+const forPods =
+  (type: string) =>
+  ([words, holds]: (typeof podRules)[number]): [string, string, Holds] => [
+    words,
+    type,
+    ({ spec: { template } }) => holds(template.spec, template.spec.containers[0]),
+  ];
+
 /** The rules by their words: which resources each is about, and when it holds. */
-const rules: [words: string, type: string | undefined, holds: (its: any) => boolean][] = [
+const rules: [words: string, type: string | undefined, holds: Holds][] = [
   ["its image has a tag other than latest, or a digest", IMAGE, ({ name }) => pinned.test(name)],
   ["its image is one that the stack has fetched", CONTAINER, ({ image }) => /^sha256/.test(image)],
   [
@@ -86,13 +129,24 @@ const rules: [words: string, type: string | undefined, holds: (its: any) => bool
       Boolean(hard.pods && hard["requests.cpu"]) && hard["count/testruns.k6.io"] === "1",
   ],
   [
-    "it is about all pods, and has no rule that lets everything through",
+    "it is about all pods or one server's, and has no rule that lets everything through",
     NETWORK_POLICY,
-    ({ spec: { podSelector, policyTypes, ingress, egress } }) =>
-      Object.keys(podSelector).length === 0 &&
-      policyTypes.length === 2 &&
-      ingress.every(({ from, ports }: any) => from && ports) &&
-      egress.every(({ to, ports }: any) => to || ports),
+    ({ spec: { podSelector, policyTypes, ingress, egress } }) => {
+      // A server's port is reached from anywhere, and asks for a login.
+      const server = podSelector.matchLabels?.["app.kubernetes.io/name"];
+      return (
+        (server || Object.keys(podSelector).length === 0) &&
+        policyTypes.length === 2 &&
+        ingress.every(({ from, ports }: any) => (from || server) && ports) &&
+        egress.every(({ to, ports }: any) => to || ports)
+      );
+    },
+  ],
+  ...[DEPLOYMENT, STATEFUL_SET].flatMap((type) => podRules.map(forPods(type))),
+  [
+    "its port is one of the nodes', known before",
+    NODE_PORT,
+    ({ spec: { ports } }) => ports.every(({ nodePort }: any) => nodePort >= 30_000),
   ],
   [
     "its version is pinned where it comes from outside",
@@ -136,6 +190,30 @@ describe("the rules", () => {
       egress: [{ ports: [{}] }],
     },
   };
+  const server = { podSelector: { matchLabels: { "app.kubernetes.io/name": "a" } } };
+  const container = {
+    image: "a:1",
+    env: [{ name: "A", value: "1" }],
+    readinessProbe: { httpGet: {} },
+    resources: { requests: { cpu: "1", memory: "1" }, limits: { cpu: "1", memory: "1" } },
+    securityContext: {
+      ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
+      capabilities: { drop: ["ALL"] },
+    },
+  };
+  const pod = {
+    automountServiceAccountToken: false,
+    securityContext: {
+      ...{ runAsNonRoot: true, runAsUser: 1, seccompProfile: { type: "RuntimeDefault" } },
+    },
+  };
+  const workload = (changed: object, changedContainer: object = {}) => ({
+    spec: {
+      template: {
+        spec: { ...pod, ...changed, containers: [{ ...container, ...changedContainer }] },
+      },
+    },
+  });
   const bounds = { pods: "1", "requests.cpu": "1", "count/testruns.k6.io": "1" };
 
   test.each<[string, string, object, number]>([
@@ -200,6 +278,37 @@ describe("the rules", () => {
       { spec: { ...policy.spec, ingress: [{ ports: [{}] }] } },
       1,
     ],
+    [
+      "nothing in a server's port that all reach",
+      NETWORK_POLICY,
+      { spec: { ...policy.spec, ...server, ingress: [{ ports: [{}] }] } },
+      0,
+    ],
+    [
+      "a server of which all ports are reached",
+      NETWORK_POLICY,
+      { spec: { ...policy.spec, ...server, ingress: [{}] } },
+      1,
+    ],
+    ["nothing in a pod where all is well", STATEFUL_SET, workload({}), 0],
+    ["the tag latest in a pod", DEPLOYMENT, workload({}, { image: "a:latest" }), 1],
+    ["a pod that may be root", STATEFUL_SET, workload({ securityContext: {} }), 1],
+    ["a pod with a token", DEPLOYMENT, workload({ automountServiceAccountToken: undefined }), 1],
+    ["a pod that may gain rights", DEPLOYMENT, workload({}, { securityContext: {} }), 2],
+    ["a pod that is always ready", DEPLOYMENT, workload({}, { readinessProbe: {} }), 1],
+    [
+      "a pod without a limit",
+      STATEFUL_SET,
+      workload({}, { resources: { ...container.resources, limits: { memory: "1" } } }),
+      1,
+    ],
+    [
+      "a password in a pod",
+      STATEFUL_SET,
+      workload({}, { env: [{ name: "A", value: secret(generated("x")) }] }),
+      1,
+    ],
+    ["a port that the cluster chooses", NODE_PORT, { spec: { ports: [{ port: 1 }] } }, 1],
     ["a way to everywhere", NETWORK_POLICY, { spec: { ...policy.spec, egress: [{}] } }, 1],
     ["any version of a chart", CHART, { chart: "a", repositoryOpts: { repo: "b" } }, 1],
     ["some versions of a chart", CHART, { chart: "oci://a/b", version: "^1.0.0" }, 1],
@@ -246,16 +355,16 @@ describe("every environment keeps the rules", () => {
     };
     const { recording, error } = await runProgram({ ...own, ...more }, { states, stack });
     expect(error).toBeUndefined();
-    expect(recording.ofType(CONTAINER).length).toBeGreaterThanOrEqual(2);
     const found = recording.all.flatMap((each) => broken(each).map((words) => [each.name, words]));
     expect(found).toEqual([]);
-    const kept = recording.ofType(VOLUME).map(({ protect }) => protect);
-    expect(new Set(kept)).toEqual(new Set([own.keepData === true]));
+    const kept = [...recording.ofType(VOLUME), ...recording.ofType(CLAIM)];
+    expect(kept.map(({ protect }) => protect)).toEqual(Array(2).fill(own.keepData === true));
     return recording;
   };
 
   test.each(environments)("%s", async (stack) => {
-    await keeps(stack);
+    const recording = await keeps(stack);
+    expect(recording.ofType(CONTAINER).length).toBeGreaterThanOrEqual(2);
   });
 
   test.each(environments)("%s, with its load shared by a cluster", async (stack) => {
@@ -263,8 +372,20 @@ describe("every environment keeps the rules", () => {
       ...{ executor: "kubernetes", kubeContext: "lab", kubeHostAddress: "192.0.2.1" },
       ...{ target: "sample", baseUrl: "" },
     });
-    for (const type of [NAMESPACE, ACCOUNT, QUOTA, NETWORK_POLICY, CHART]) {
+    for (const type of [CONTAINER, NAMESPACE, ACCOUNT, QUOTA, NETWORK_POLICY, CHART]) {
       expect(recording.ofType(type)).not.toEqual([]);
     }
+  });
+
+  test.each(environments)("%s, all in a cluster", async (stack) => {
+    const recording = await keeps(stack, {
+      ...{ executor: "kubernetes", platform: "kubernetes", kubeContext: "lab" },
+      ...{ kubeNodeAddress: "192.0.2.10", influxdbPort: 0, grafanaPort: 0 },
+      ...{ target: "external", baseUrl: "http://api.local" },
+    });
+    for (const type of [NAMESPACE, NETWORK_POLICY, STATEFUL_SET, DEPLOYMENT, NODE_PORT, CHART]) {
+      expect(recording.ofType(type)).not.toEqual([]);
+    }
+    expect(recording.all.filter(({ type }) => type.startsWith("docker:"))).toEqual([]);
   });
 });

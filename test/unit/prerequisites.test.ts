@@ -65,6 +65,22 @@ describe("k6 on this machine", () => {
   });
 });
 
+test("a stack that is all in a cluster needs no Docker, disk or port of this machine", async () => {
+  vi.stubEnv("KUBECONFIG", path.join(folder, "none"));
+  const all = [
+    ...inCluster,
+    ...["platform=kubernetes", "kubeNodeAddress=192.0.2.10", "target=external"],
+    ...["baseUrl=http://api.local", "influxdbPort=30086", "grafanaPort=30300"],
+  ];
+  const names = (rows: { name: string }[]) => rows.map(({ name }) => name);
+  expect(names(await prerequisites(configured(...all), "dev"))).toEqual([
+    ...["Node.js", "Pulumi CLI", "k6", "context lab"],
+  ]);
+  expect(names(await prerequisites(configured(...inCluster), "dev"))).toEqual([
+    ...["Node.js", "Docker", "Pulumi CLI", "disk", "k6", "context lab"],
+  ]);
+});
+
 describe("a cluster", () => {
   /** Answers as an API server does: the path's status and body. */
   let answers: Record<string, [status: number, body: object]>;

@@ -404,6 +404,79 @@ describe("a stack whose load a cluster shares", () => {
   });
 });
 
+describe("a stack that is all in a cluster", () => {
+  const values = {
+    ...{ baseUrl: "http://api.local:8443", executor: "kubernetes", platform: "kubernetes" },
+    ...{ kubeContext: "lab", kubeNodeAddress: "192.0.2.10", influxdbPort: 30086 },
+    ...{ grafanaPort: 30300, k6OperatorChart: "existing" },
+  };
+  const servers = [
+    "coupon-load-test:index:K6Cluster::k6-cluster",
+    "coupon-load-test:kubernetes:Servers::servers",
+    "coupon-load-test:kubernetes:Service::grafana",
+    "coupon-load-test:kubernetes:Service::influxdb",
+    "kubernetes:apps/v1:Deployment::grafana-deployment",
+    "kubernetes:apps/v1:StatefulSet::influxdb-stateful-set",
+    "kubernetes:core/v1:Namespace::k6-cluster-namespace",
+    "kubernetes:core/v1:Namespace::servers-namespace",
+    "kubernetes:core/v1:PersistentVolumeClaim::grafana-data",
+    "kubernetes:core/v1:PersistentVolumeClaim::influxdb-data",
+    "kubernetes:core/v1:ResourceQuota::k6-cluster-quota",
+    "kubernetes:core/v1:Secret::grafana-files",
+    "kubernetes:core/v1:Service::grafana-service",
+    "kubernetes:core/v1:Service::influxdb-service",
+    "kubernetes:core/v1:ServiceAccount::k6-cluster-account",
+    "kubernetes:networking.k8s.io/v1:NetworkPolicy::grafana-network-policy",
+    "kubernetes:networking.k8s.io/v1:NetworkPolicy::influxdb-network-policy",
+    "kubernetes:networking.k8s.io/v1:NetworkPolicy::k6-cluster-network-policy",
+    "pulumi:providers:kubernetes::k6-cluster-provider",
+    "pulumi:providers:kubernetes::servers-provider",
+  ];
+
+  test("has the same in its servers, and nothing in Docker", async () => {
+    const { recording, error } = await up(values);
+    expect(error).toBeUndefined();
+    const same = always.filter((each) => !each.includes("docker:"));
+    expect(recording.refs).toEqual([...same, ...servers].sort());
+  });
+
+  test("is reached at the nodes' address, by whoever asks", async () => {
+    const { recording, outputs } = await up(values);
+    const [influxdb, grafana] = ["http://192.0.2.10:30086", "http://192.0.2.10:30300"];
+    expect(await valueOf(outputs.influxdbUrl)).toBe(influxdb);
+    expect(await valueOf(outputs.grafanaUrl)).toBe(grafana);
+    const request = requestOf(recording);
+    expect(request.influxdb).toEqual({ url: influxdb, database: "k6" });
+    expect(request.dashboardUrl).toBe(`${grafana}/d/coupon-issue`);
+    const source = recording.get("grafana:oss/dataSource:DataSource", "dashboards-influxdb");
+    expect(source.inputs.url).toBe(influxdb);
+  });
+
+  test("has its runs reach InfluxDB, before and after the nodes have sent them on", async () => {
+    const { recording } = await up(values);
+    const policy = "kubernetes:networking.k8s.io/v1:NetworkPolicy";
+    const { spec } = recording.get(policy, "k6-cluster-network-policy").inputs as any;
+    const pods = { matchLabels: { "kubernetes.io/metadata.name": "coupon-servers-dev" } };
+    expect(spec.egress.slice(2)).toEqual([
+      {
+        to: [{ ipBlock: { cidr: "192.0.2.10/32" } }],
+        ports: [{ protocol: "TCP", port: 30086 }],
+      },
+      { to: [{ namespaceSelector: pods }] },
+      { ports: [{ protocol: "TCP", port: 8443 }] },
+    ]);
+  });
+
+  test("keeps its data where the configuration says so", async () => {
+    const kept = async (keepData: string) => {
+      const { recording } = await up({ ...values, keepData });
+      return recording.all.flatMap(({ name, protect }) => (protect ? [name] : []));
+    };
+    expect(await kept("true")).toEqual(["servers-namespace", "influxdb-data", "grafana-data"]);
+    expect(await kept("false")).toEqual([]);
+  });
+});
+
 test("a stack takes every value of its configuration to where it is used", async () => {
   const { recording } = await up({
     ...{ target: "sample", influxdbImage: "a:1", grafanaImage: "b:2", k6Image: "c:3" },
