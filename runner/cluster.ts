@@ -5,7 +5,7 @@ import type * as client from "@kubernetes/client-node" with { "resolution-mode":
 import { runLabel, type TestRun } from "./test-run";
 import { type Cluster, oneLine, RunFailure } from "./types";
 
-/** How long a pod may take to end, in seconds. */
+/** How long a pod may take to end, a quota to count what is there, in seconds. */
 const patience = 60;
 
 /** What is asked of the cluster, each refusal told in one line. */
@@ -20,7 +20,7 @@ export class Api {
   async create(...manifests: (client.V1ConfigMap | client.V1Secret | client.V1Pod | TestRun)[]) {
     const { namespace } = this;
     for (const body of manifests) {
-      const made =
+      const make = () =>
         body.kind === "ConfigMap"
           ? this.core.createNamespacedConfigMap({ namespace, body: body as client.V1ConfigMap })
           : body.kind === "Secret"
@@ -28,7 +28,7 @@ export class Api {
             : body.kind === "Pod"
               ? this.core.createNamespacedPod({ namespace, body: body as client.V1Pod })
               : this.custom.createNamespacedCustomObject({ ...testRuns, namespace, body });
-      await made.catch((error) => {
+      await onceCounted(make).catch((error) => {
         const what = `${body.kind} ${body.metadata?.name}`;
         const absent = body.kind === "TestRun" && error.code === 404;
         throw new RunFailure(
@@ -164,6 +164,20 @@ export async function connect({ context, namespace }: Cluster): Promise<Api> {
     new k8s.Log(config),
     namespace,
   );
+}
+
+/**
+ * A new quota refuses what it has not counted yet: of a kind that the cluster has just learnt, such
+ * as TestRun, for up to half a minute.
+ */
+async function onceCounted(make: () => Promise<unknown>): Promise<unknown> {
+  for (const end = Date.now() + patience * 1000; ; await sleep(1000)) {
+    try {
+      return await make();
+    } catch (error) {
+      if (Date.now() > end || !/status unknown for quota/.test(reasonOf(error))) throw error;
+    }
+  }
 }
 
 /** What an error of the API, or on the way to it, says, in one line. */

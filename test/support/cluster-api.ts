@@ -59,8 +59,8 @@ export async function fakeCluster() {
     cutLogs: 0,
     /** Pods that stay, though their TestRun is deleted. */
     stubborn: [] as V1Pod[],
-    /** Kinds that it refuses to make, and the status with which it does. */
-    refuses: {} as Record<string, { code: number; message: string }>,
+    /** Kinds that it refuses to make, the status with which it does, and how often; else always. */
+    refuses: {} as Record<string, { code: number; message: string; times?: number }>,
     /** Whether there is a k6 operator, so that it knows TestRuns. */
     operator: true,
     kubeconfig: "",
@@ -107,7 +107,11 @@ export async function fakeCluster() {
         const made: Made = JSON.parse(body);
         cluster.changes.push(`POST ${plural} ${made.metadata.name}`);
         const refused = cluster.refuses[kind];
-        if (refused) return refuse(refused.code, refused.message);
+        const { times = Infinity } = refused ?? {};
+        if (refused && times > 0) {
+          refused.times = times - 1;
+          return refuse(refused.code, refused.message);
+        }
         const key = `${kind} ${made.metadata.name}`;
         if (made.kind !== kind || cluster.left.has(key)) return refuse(409, `${key} exists`);
         gateLooks = -1;

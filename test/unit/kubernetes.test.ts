@@ -664,6 +664,27 @@ describe("runners in a cluster", () => {
     },
   );
 
+  const uncounted = {
+    code: 403,
+    message: `testruns.k6.io "${name}" is forbidden: status unknown for quota: one-run`,
+  };
+
+  test("are made once a new quota has counted what is there", async () => {
+    cluster.refuses = { TestRun: { ...uncounted, times: 30 } };
+    const { ends } = await run([begun, over()]);
+    expect(ends).toHaveLength(2);
+    nothingLeft();
+  });
+
+  test("are not made where a quota never counts", async () => {
+    cluster.refuses = { TestRun: { ...uncounted } };
+    const { failure } = await run([{}]);
+    expect(failure).toBe(`the cluster refuses TestRun ${name}: ${uncounted.message}`);
+    expect(seconds()).toBeGreaterThanOrEqual(60);
+    expect(seconds()).toBeLessThan(70);
+    nothingLeft();
+  });
+
   test("are all removed when the run is interrupted, and what they said is kept", async () => {
     says(1, "going on\n");
     const interrupted = new AbortController();
