@@ -61,7 +61,7 @@ export interface RunnerTry {
 export interface OutputUse {
   /** Requests a second. */
   rates: [number, number];
-  /** k6's processor time in seconds a second. */
+  /** k6's processor time in seconds a second, without its start. */
   cores: [number, number];
   /** Bytes a second to where the output goes. */
   bytes: [number, number];
@@ -240,7 +240,10 @@ const histogramOutputs = (host: string): Record<"prometheus" | "opentelemetry", 
 
 // Low load ----------------------------------------------------------------------------------------
 
-/** What the parts cost at two low rates: what is left of the lower one's cost goes to each second. */
+/**
+ * What the parts cost at two low rates: what is left of the lower one's cost goes to each second. What
+ * k6 takes to start, and with one request a second, is left out.
+ */
 async function measureLow(lab: Lab) {
   const { bench, seconds, samples } = lab;
   const rates: [number, number] = bench.quick ? [100, 200] : [1000, 3000];
@@ -251,13 +254,18 @@ async function measureLow(lab: Lab) {
   const store: number[] = [];
   let requestBytes = 0;
   let series = 0;
+  const starts: number[] = [];
+  for (let round = 0; round < bench.rounds; round++) {
+    starts.push((await lowRun(lab, 1, "none")).k6);
+  }
   for (const [at, rate] of rates.entries()) {
     for (const name of outputs) {
       const rounds: { k6: number; bytes: number }[] = [];
       const servers: number[][] = [];
       for (let round = 0; round < bench.rounds; round++) {
         const done = await lowRun(lab, rate, name);
-        rounds.push({ k6: done.k6 / seconds, bytes: done.sent / seconds });
+        const k6 = Math.max(0, done.k6 - median(starts)) / seconds;
+        rounds.push({ k6, bytes: done.sent / seconds });
         servers.push(done.servers.map((each) => each / seconds));
         requestBytes = done.bytes / done.requests;
         series = Math.max(series, ...done.counts.map((count) => count.series));
