@@ -184,10 +184,16 @@ it("gets new passwords without losing a point, and its runs go on with them", as
 it("has all its points when InfluxDB's pod and Grafana's come back", async () => {
   const { id, requests } = clone.latestRun();
   await kubectl("delete", "pod", "--all", "--wait=true");
-  await kubectl("rollout", "status", "statefulset/influxdb", "--timeout=180s");
-  await kubectl("rollout", "status", "deployment/grafana", "--timeout=180s");
-  expect(await stored(id)).toBe(requests);
-  expect((await (await grafana()).panels("coupon-issue")).length).toBe(4);
+  // New ones are there, but their ports lead to them only when the nodes have learnt it.
+  const patience = { timeout: 180_000, interval: 1000 };
+  await expect.poll(() => stored(id).catch(() => 0), patience).toBe(requests);
+  const api = await grafana();
+  const panels = () =>
+    api.panels("coupon-issue").then(
+      ({ length }) => length,
+      () => 0,
+    );
+  await expect.poll(panels, patience).toBe(4);
   const drift = await clone.make("drift");
   succeeds(drift);
 });
