@@ -50,6 +50,8 @@ export interface RunnerTry {
   achieved: number;
   lost: number;
   dropped: number;
+  /** Processor time of k6, target and InfluxDB, in seconds a second, without k6's start. */
+  cores: number;
   /** Seconds from the end of the load until k6 had ended, over those that it takes without output. */
   behind: number;
   /** Cores that this machine's other work took. */
@@ -98,11 +100,11 @@ export async function measureCapacity(bench: Bench): Promise<Capacity> {
   try {
     const samples = (await sampleK6(bench)).ours;
     const lab = { bench, seconds, target, samples };
-    const low = await measureLow(lab);
+    const { start, ...low } = await measureLow(lab);
     const store = await measureStore(lab);
     const runners: RunnerTry[] = [];
     for (const count of bench.quick ? [1, 2] : [1, 2, 4]) {
-      runners.push(...(await measureRunners(lab, count)));
+      runners.push(...(await measureRunners(lab, count, start)));
     }
     const pointsPerRequest = samples.size;
     const cores = os.cpus().length;
@@ -289,7 +291,7 @@ async function measureLow(lab: Lab) {
     target: { request: line(rates, target).each },
     store: { second: stored.still, point: stored.each / samples.size },
   };
-  return { costs, outputs: uses, requestBytes, series };
+  return { costs, outputs: uses, requestBytes, series, start: median(starts) };
 }
 
 /** One k6 at a low rate; `sent` are the bytes that it sent to another place than InfluxDB. */
@@ -347,7 +349,7 @@ async function edge<Try extends { offered: number; others: number; kept: boolean
 }
 
 /** With so many k6: the rates without an output, and those with InfluxDB. */
-async function measureRunners(lab: Lab, count: number): Promise<RunnerTry[]> {
+async function measureRunners(lab: Lab, count: number, start: number): Promise<RunnerTry[]> {
   const { bench } = lab;
   const besides: number[] = [];
   const attempt = async (offered: number, store?: Store): Promise<RunnerTry> => {
@@ -366,15 +368,19 @@ async function measureRunners(lab: Lab, count: number): Promise<RunnerTry[]> {
         `${Math.round(achieved)}/s, ${dropped} dropped, ${behind.toFixed(1)} s behind, ` +
         `other work ${others.toFixed(2)} cores`,
     );
-    const output = store !== undefined;
-    return { runners: count, output, offered, achieved, lost, dropped, behind, others, kept };
+    return {
+      ...{ runners: count, output: store !== undefined, offered, achieved, lost, dropped },
+      // Each k6 makes its part of the virtual users, so together they take no longer to start.
+      cores: (done.k6 - start + sum(done.servers)) / lab.seconds,
+      ...{ behind, others, kept },
+    };
   };
   // An empty database for each, or the later ones would pay for the earlier.
   const withStore = async (offered: number) => {
     const store = await startStore(bench, "ours");
     return attempt(offered, store).finally(() => store.stop());
   };
-  const [from, step] = bench.quick ? [200, 100] : [4000, 500];
+  const [from, step] = bench.quick ? [200, 100] : [4000, 1000];
   return [
     ...(await edge(bench, (rate) => attempt(rate), from, step)),
     ...(await edge(bench, withStore, from, step)),

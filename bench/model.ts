@@ -37,6 +37,8 @@ export interface Outcome {
   achieved: number;
   /** Requests that no virtual user was free for. */
   dropped: number;
+  /** Processor time that all of it took, in seconds for each second of the load. */
+  cores: number;
   /** Share of the points made that were stored when the load ended. */
   storedInTime: number;
   /** Seconds from the end of the load until all was stored. */
@@ -95,7 +97,7 @@ export function simulate(setting: Setting): Outcome {
     const requests = work(machine, 0, machine.cores);
     return { machine, requests, points: 0, due: flushSeconds, writes: [] };
   });
-  let [made, dropped, stored, pointsMade, inTime] = [0, 0, 0, 0, 0];
+  let [made, dropped, used, stored, pointsMade, inTime] = [0, 0, 0, 0, 0, 0];
   let now = 0;
   const isOver = () =>
     now >= seconds &&
@@ -134,7 +136,7 @@ export function simulate(setting: Setting): Outcome {
     }
 
     const before = runners.map(({ requests }) => requests.left);
-    share(all);
+    used += share(all);
     now += step;
     runners.forEach((runner, index) => {
       const done = (before[index] - runner.requests.left) / request;
@@ -152,14 +154,19 @@ export function simulate(setting: Setting): Outcome {
   return {
     achieved: made / seconds,
     dropped,
+    cores: used / seconds,
     storedInTime: pointsMade ? inTime / pointsMade : 1,
     behind,
     kept: isKept({ dropped, behind }),
   };
 }
 
-/** Does one step of work: each machine's cores go in equal parts to those who can use them. */
-function share(all: Work[]) {
+/**
+ * Does one step of work: each machine's cores go in equal parts to those who can use them. Gives the
+ * processor time that was used.
+ */
+function share(all: Work[]): number {
+  let used = 0;
   const machines = new Map<Machine, Work[]>();
   for (const each of all) {
     if (each.left > 0) machines.set(each.machine, [...(machines.get(each.machine) ?? []), each]);
@@ -171,10 +178,12 @@ function share(all: Work[]) {
     works.forEach((each, index) => {
       const got = Math.min(wanted(each), time / (works.length - index));
       time -= got;
+      used += got;
       // What is left of a rounding is nothing.
       each.left = each.left - got < 1e-12 ? 0 : each.left - got;
     });
   }
+  return used;
 }
 
 /**

@@ -24,8 +24,10 @@ const simulated = (changed: Partial<Setting>) => simulate({ ...setting, ...chang
 
 describe("the simulation", () => {
   test("keeps a low rate: all is made, stored within a second, nothing dropped", () => {
-    const { achieved, dropped, behind, kept } = simulated({});
+    const { achieved, dropped, cores, behind, kept } = simulated({});
     expect(achieved).toBeCloseTo(100, 0);
+    // A hundred requests: 0.1 s to make them, as much for their points, 0.05 s to store these.
+    expect(cores).toBeCloseTo(0.25, 5);
     expect(dropped).toBe(0);
     expect(behind).toBeLessThan(0.3);
     expect(kept).toBe(true);
@@ -131,7 +133,7 @@ describe("the tables of make scale", () => {
     cores: [low, high],
     bytes: [bytes, bytes * 1.1],
   });
-  const tried = { runners: 1, lost: 0, dropped: 0, behind: 0, others: 0.1 };
+  const tried = { runners: 1, lost: 0, dropped: 0, cores: 1.5, behind: 0, others: 0.1 };
   const stored = { pointBytes: 100, write: 0.5, longest: 0.7, behind: 0.5, cores: 0.9, others: 0 };
   const capacity: Capacity = {
     cores: 2,
