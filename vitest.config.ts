@@ -7,7 +7,14 @@ export default defineConfig({
   test: {
     reporters: ["./test/support/reporter.ts"],
     projects: [
-      { test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      {
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
+          // The same cases in each run.
+          setupFiles: ["./test/support/anything.ts"],
+        },
+      },
       {
         test: {
           name: "integration",

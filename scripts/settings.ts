@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import { parse } from "yaml";
 import { ConfigError, project, secretKeys, type Values } from "../config";
-import { isStackName } from "../runner/types";
+import { isStackName, oneLine } from "../runner/types";
 
 /** The name and the value of an argument of make, `key=value`. */
 export function keyAndValue(setting: string): [string, string] {
@@ -37,7 +37,9 @@ export function readSettings(stack: string, settings: string[]): Values {
     try {
       return parse(fs.readFileSync(name, "utf8"))?.config ?? {};
     } catch (error) {
-      throw new ConfigError(`${name} is not YAML: ${(error as Error).message.split(/:?\n/)[0]}`);
+      throw new ConfigError(
+        `${name} is not YAML: ${oneLine((error as Error).message.split(/:?\n/)[0])}`,
+      );
     }
   };
   const declared: Record<string, { default?: unknown }> = read("Pulumi.yaml");

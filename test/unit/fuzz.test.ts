@@ -35,7 +35,10 @@ import { pointOf } from "../support/line-protocol";
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 30_000 });
 
 // A case that fails is made smaller, which may go on for very long.
-fc.configureGlobal({ interruptAfterTimeLimit: 110_000, markInterruptAsFailure: true });
+fc.configureGlobal({
+  ...fc.readConfigureGlobal(),
+  ...{ interruptAfterTimeLimit: 110_000, markInterruptAsFailure: true },
+});
 
 const root = process.cwd();
 const many = { numRuns: 10_000 };
