@@ -84,6 +84,17 @@ describe("the simulation", () => {
     expect(three.behind).toBeLessThan(3);
   });
 
+  test("has one core make a write, however many there are", () => {
+    const runner = { ...setting.costs.runner, point: 0.0015 };
+    const { behind } = simulated({
+      costs: { ...setting.costs, runner },
+      cores: { runner: 64, store: 64 },
+    });
+    // The last thousand points at 1.5 ms, and their storing.
+    expect(behind).toBeGreaterThan(1.5);
+    expect(behind).toBeLessThan(1.7);
+  });
+
   test("loses no request and no point, and is the same each time", () => {
     const positive = (max: number) => fc.integer({ min: 1, max });
     fc.assert(
