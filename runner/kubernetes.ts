@@ -376,9 +376,13 @@ class Runner {
   }
 
   end(): Ended {
-    const { reason, containerStatuses } = this.seen?.status ?? {};
+    const { status: { reason, containerStatuses } = {}, metadata } = this.seen ?? {};
     // Kubernetes has words for an end that k6 did not choose, such as OOMKilled and Evicted.
-    const words = [containerStatuses?.[0]?.state?.terminated?.reason, reason];
+    const words = [
+      containerStatuses?.[0]?.state?.terminated?.reason,
+      reason,
+      metadata?.deletionTimestamp ? "told to end" : undefined,
+    ];
     const why = words.filter((word) => word && !/^(Completed|Error)$/.test(word));
     const name = `${this.name} (${[`node ${this.node}`, ...why].join(", ")})`;
     return { name, dir: this.dir, exitCode: this.exitCode! };

@@ -221,7 +221,10 @@ it("fails a run whose runner was removed, and names it", async () => {
     const [pod] = (await inNamespace("pods")).filter((name) => /-1-/.test(name));
     await cluster.kubectl("delete", pod, `-n=${namespace}`, "--force", "--grace-period=0");
   });
-  await failed(end, /runner 1 was lost: its pod \S+ on node worker-\d (is gone|was told to end)/);
+  // Whichever of it is seen first.
+  const lost = /runner 1 was lost: its pod \S+ on node worker-\d (is gone|was told to end)/;
+  const ended = /runner 1 \(node worker-\d(, told to end)?\) ended with exit code \d+/;
+  await failed(end, new RegExp(`${lost.source}|${ended.source}`));
   add({
     fault: "The pod of one of two runners is deleted",
     expected: "The run ends at once and fails; the runner is named",

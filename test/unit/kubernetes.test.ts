@@ -472,6 +472,14 @@ describe("runners in a cluster", () => {
     ]);
   });
 
+  test("say of one whose pod was deleted that it was told to end", async () => {
+    const deleted = pod(2, ended(105));
+    deleted.metadata!.deletionTimestamp = new Date(0);
+    const { ends } = await run([begun, { pods: [pod(1), deleted] }]);
+    const name = "runner 2 (node node-2, told to end)";
+    expect(ends).toEqual([{ name, dir: "out/runner-2", exitCode: 105 }]);
+  });
+
   const failed = { phase: "Failed" };
   const evicted = { ...failed, reason: "Evicted", message: "The node was low on\nmemory." };
   const leaving = (): V1Pod => {
