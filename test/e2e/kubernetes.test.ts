@@ -32,6 +32,7 @@ let cluster: Cluster;
 let clone: Clone;
 let images: Settings;
 let namespace: string;
+let influxdbPort: number;
 /** What this machine lacks to run the tests. */
 let missing: string | undefined;
 
@@ -57,8 +58,10 @@ beforeAll(async () => {
     k6OperatorChart: chart.path,
     runnerCpu: "200m",
   };
+  const ports = await freePorts();
+  ({ influxdbPort } = ports);
   clone = new Clone(
-    { ...images, ...where, ...load, ...patient, ...(await freePorts()), couponStock: 1_000_000 },
+    { ...images, ...where, ...load, ...patient, ...ports, couponStock: 1_000_000 },
     { target: "sample" },
   );
   clone.addEnvironment({ KUBECONFIG: cluster.kubeconfig });
@@ -114,7 +117,12 @@ async function during(act: () => Promise<void> | void, settings = {}): Promise<E
   return ended;
 }
 
-const add = (outcome: Outcome) => faults.add(outcome, { stack: clone.stack });
+/** A row of the table of faults, without what is another one in each run. */
+const add = ({ seen, ...outcome }: Outcome) =>
+  faults.add(
+    { ...outcome, seen: seen.replace(/run-\d{8}t\d{6}z/g, "run-<time>") },
+    { stack: clone.stack, InfluxDB: `${cluster.hostAddress}:${influxdbPort}` },
+  );
 
 /** That a run failed for this reason, told last, and left nothing in the cluster. */
 async function failed(end: Ended, reason: RegExp) {
