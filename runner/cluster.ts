@@ -166,10 +166,7 @@ export async function connect({ context, namespace }: Cluster): Promise<Api> {
   );
 }
 
-/**
- * A new quota refuses what it has not counted yet: of a kind that the cluster has just learnt, such
- * as TestRun, for up to half a minute.
- */
+/** A new quota refuses all until the cluster has counted what is there. */
 async function onceCounted(make: () => Promise<unknown>): Promise<unknown> {
   for (const end = Date.now() + patience * 1000; ; await sleep(1000)) {
     try {

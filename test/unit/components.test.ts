@@ -809,7 +809,7 @@ describe("the cluster", () => {
       const { metadata, spec } = recording.get(QUOTA, "k6-cluster-quota").inputs as any;
       expect(metadata).toEqual({ name: "one-run", namespace });
       expect(spec).toEqual({
-        hard: { "count/testruns.k6.io": "1", pods, "requests.cpu": all },
+        hard: { pods, "requests.cpu": all },
       });
     },
   );

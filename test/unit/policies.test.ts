@@ -123,10 +123,9 @@ const rules: [words: string, type: string | undefined, holds: Holds][] = [
     ({ automountServiceAccountToken }) => automountServiceAccountToken === false,
   ],
   [
-    "it bounds the pods, their processors and the runs at a time",
+    "it bounds the pods and their processors",
     QUOTA,
-    ({ spec: { hard } }) =>
-      Boolean(hard.pods && hard["requests.cpu"]) && hard["count/testruns.k6.io"] === "1",
+    ({ spec: { hard } }) => Boolean(hard.pods && hard["requests.cpu"]),
   ],
   [
     "it is about all pods or one server's, and has no rule that lets everything through",
@@ -214,7 +213,7 @@ describe("the rules", () => {
       },
     },
   });
-  const bounds = { pods: "1", "requests.cpu": "1", "count/testruns.k6.io": "1" };
+  const bounds = { pods: "1", "requests.cpu": "1" };
 
   test.each<[string, string, object, number]>([
     ["nothing, where all is well", CONTAINER, {}, 0],
@@ -253,12 +252,7 @@ describe("the rules", () => {
     ["a token in every pod", ACCOUNT, {}, 1],
     ["nothing in a quota that bounds all", QUOTA, { spec: { hard: bounds } }, 0],
     ["any number of pods", QUOTA, { spec: { hard: { ...bounds, pods: undefined } } }, 1],
-    [
-      "two runs at a time",
-      QUOTA,
-      { spec: { hard: { ...bounds, "count/testruns.k6.io": "2" } } },
-      1,
-    ],
+    ["any processors", QUOTA, { spec: { hard: { ...bounds, "requests.cpu": undefined } } }, 1],
     ["nothing in a policy that is narrow", NETWORK_POLICY, policy, 0],
     [
       "a policy for some pods",
