@@ -325,7 +325,8 @@ export function parseConfig(values: Values, root: string): StackConfig {
     parseMaxRegression(text("maxRegression")) ??
     refuse(
       "maxRegression",
-      "must be empty or percentages of p95, p99, avg or rps, each once, such as p95 10%, rps 5%",
+      "must be empty or percentages of p95, p99, avg or rps, each once, that of rps below 100, " +
+        "such as p95 10%, rps 5%",
     );
 
   const contacts: AlertContact[] = [];

@@ -139,13 +139,22 @@ const comparable: Record<string, Figure> = {
   rps: "rps",
 };
 
-/** Reads `p95 10%, rps 5%`; `undefined` when it is not of this form or names a figure twice. */
+/**
+ * Reads `p95 10%, rps 5%`; `undefined` when it is not of this form, names a figure twice, or has a
+ * rule that no run can break: RPS never falls by more than 100 %.
+ */
 export function parseMaxRegression(text: string): MaxRegression[] | undefined {
   if (text.trim() === "") return [];
   const parts = text.split(",").map((part) => /^\s*(\w+)\s+(\d{1,9}(?:\.\d+)?)\s*%\s*$/.exec(part));
   const named = parts.map((part) => (part && Object.hasOwn(comparable, part[1]) ? part[1] : ""));
   if (named.includes("") || new Set(named).size < named.length) return undefined;
-  return parts.map((part) => ({ figure: comparable[part![1]], percent: Number(part![2]) }));
+  const allowed = parts.map((part) => ({
+    figure: comparable[part![1]],
+    percent: Number(part![2]),
+  }));
+  return allowed.some(({ figure, percent }) => figure === "rps" && percent >= 100)
+    ? undefined
+    : allowed;
 }
 
 /** The worst value of a figure that `percent` allows: above the baseline, for RPS below it. */

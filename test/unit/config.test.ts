@@ -277,6 +277,7 @@ describe("history, comparison and alerts", () => {
     ["maxRegression", "p95 10%, p95 20%"],
     ["maxRegression", `p95 ${"9".repeat(400)}%`],
     ["maxRegression", "p90 10%"],
+    ["maxRegression", "p95 10%, rps 100%"],
     ["historyRetention", "2y"],
     ["alertEmail", "nobody"],
     ["smtpHost", "mail.example.com"],
