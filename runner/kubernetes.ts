@@ -177,7 +177,7 @@ async function ask(api: Api, cluster: Cluster, asked: Asked[], signal: AbortSign
     const [pod] = await api.pods(`${runLabel}=${name}`);
     const problem = pod ? waiting.problemOf(pod) : "it is gone";
     if (problem) throw new RunFailure(`the pod that asks for the target cannot run: ${problem}`);
-    const ended = pod.status?.containerStatuses?.[0]?.state?.terminated;
+    const ended = k6Of(pod)?.state?.terminated;
     if (ended || Date.now() > end) {
       const log = await api.logOf(name);
       const answers: Answer[] = log
@@ -197,25 +197,29 @@ const lastLine = (log: string) => oneLine(log.trim().split("\n").at(-1)!) || "it
 
 const nodeOf = (pod: client.V1Pod) => pod.spec?.nodeName ?? "";
 
+/** The container that a run has made in a pod; a cluster may put others beside it. */
+const k6Of = (pod?: client.V1Pod) =>
+  pod?.status?.containerStatuses?.find(({ name }) => /^k6(-curl)?$/.test(name));
+
 /** Tells of pods that will not run, and for how long each has been without a place. */
 class Waiting {
   private readonly since = new Map<string, number>();
 
   /** Why a pod will not run, in one line; `undefined` as long as it may. */
-  problemOf({ metadata, status }: client.V1Pod): string | undefined {
-    const name = metadata?.name ?? "";
-    const placed = status?.conditions?.find(({ type }) => type === "PodScheduled");
+  problemOf(pod: client.V1Pod): string | undefined {
+    const name = pod.metadata?.name ?? "";
+    const placed = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
     if (placed?.status === "False") {
       const since = this.since.get(name) ?? Date.now();
       this.since.set(name, since);
       const late = Date.now() - since > patience * 1000;
       return late ? `no node takes pod ${name}: ${oneLine(placed.message ?? "")}` : undefined;
     }
-    const { reason = "", message = "" } = status?.containerStatuses?.[0]?.state?.waiting ?? {};
+    const { state, image } = k6Of(pod) ?? {};
+    const { reason = "", message = "" } = state?.waiting ?? {};
     // A first failure to fetch an image may be passing, and says more than the waiting after it.
     if (reason === "ErrImagePull") this.pulls.set(name, message);
     if (!hopeless.test(reason)) return undefined;
-    const image = status?.containerStatuses?.[0]?.image ?? "";
     return `${reason} (${image}): ${oneLine(this.pulls.get(name) || message)}`;
   }
 
@@ -275,7 +279,7 @@ async function watch(
       if (stage === "error") throw new RunFailure("the k6 operator reports an error, see its log");
 
       const starter = pods.find(isStarter);
-      begun ||= ended.length > 0 || starter?.status?.phase === "Succeeded";
+      begun ||= ended.length > 0 || k6Of(starter)?.state?.terminated?.exitCode === 0;
       if (!begun && starter?.status?.phase === "Failed") {
         const log = await api.logOf(starter.metadata!.name!, "k6-curl");
         throw new RunFailure(`the pod that has the runners begin failed: ${lastLine(log)}`);
@@ -352,7 +356,7 @@ class Runner {
     this.seen = this.pod ?? this.seen;
     if (!this.pod) return;
     this.node = nodeOf(this.pod);
-    const state = this.pod.status?.containerStatuses?.[0]?.state;
+    const state = k6Of(this.pod)?.state;
     this.exitCode = state?.terminated?.exitCode ?? this.exitCode;
     if (state?.running && !this.stopFollowing) {
       const { name } = this.pod.metadata!;
@@ -376,11 +380,11 @@ class Runner {
   }
 
   end(): Ended {
-    const { status: { reason, containerStatuses } = {}, metadata } = this.seen ?? {};
+    const { status, metadata } = this.seen ?? {};
     // Kubernetes has words for an end that k6 did not choose, such as OOMKilled and Evicted.
     const words = [
-      containerStatuses?.[0]?.state?.terminated?.reason,
-      reason,
+      k6Of(this.seen)?.state?.terminated?.reason,
+      status?.reason,
       metadata?.deletionTimestamp ? "told to end" : undefined,
     ];
     const why = words.filter((word) => word && !/^(Completed|Error)$/.test(word));

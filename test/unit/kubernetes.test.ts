@@ -447,6 +447,26 @@ describe("runners in a cluster", () => {
     expect(said).toEqual(["runners 2, not all have begun (node-7: 2)"]);
   });
 
+  test("are told by k6's container where a cluster puts another beside it", async () => {
+    const another = { ...running.containerStatuses[0], name: "proxy" };
+    const beside = ({ pods = [], ...rest }: Moment): Moment => ({
+      ...rest,
+      pods: pods.map(({ status, ...pod }) => ({
+        ...pod,
+        status: {
+          phase: "Running",
+          containerStatuses: [another, ...(status?.containerStatuses ?? [])],
+        },
+      })),
+    });
+    const { ends, said } = await run([both, begun, over(0, 99)].map(beside));
+    expect(ends?.map(({ exitCode }) => exitCode)).toEqual([0, 99]);
+    expect(said).toEqual([
+      "runners 2, not all have begun (node-1: 1, node-2: 1)",
+      "runners 2, all have begun (node-1: 1, node-2: 1)",
+    ]);
+  });
+
   test("all end as soon as one of them ends badly", async () => {
     says(1, "going on\n");
     says(2, `level=error msg="boom"\n`);
