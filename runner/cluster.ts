@@ -71,6 +71,15 @@ export class Api {
     }
   }
 
+  /** Whether a node is on its way for a pod: Cluster Autoscaler says it so, and Karpenter. */
+  async nodeIsComing({ metadata }: client.V1Pod): Promise<boolean> {
+    const { namespace } = this;
+    // Not by its name, which the gate's pods share.
+    const fieldSelector = `involvedObject.uid=${metadata?.uid}`;
+    const { items } = await this.core.listNamespacedEvent({ namespace, fieldSelector });
+    return items.some(({ reason }) => reason === "TriggeredScaleUp" || reason === "Nominated");
+  }
+
   /** Appends what a pod says to a file as it comes; gives what stops that. */
   async follow(pod: string, file: string): Promise<() => Promise<void>> {
     const stream = fs.createWriteStream(file, { flags: "a" });

@@ -29,7 +29,10 @@ import {
 } from "./types";
 
 /** How long it may take until all runners have begun, in seconds: a node may have to fetch k6. */
-export const patienceToStart = 300;
+export const patienceToStart = 600;
+
+/** How long a node may be on its way, in seconds. */
+const patienceForNode = 300;
 
 /** How long the scheduler may find no place for a pod, the operator do nothing, the API not answer. */
 const patience = 60;
@@ -175,7 +178,7 @@ async function ask(api: Api, cluster: Cluster, asked: Asked[], signal: AbortSign
   for (const end = Date.now() + patienceToStart * 1000; ; await sleep(500)) {
     signal.throwIfAborted();
     const [pod] = await api.pods(`${runLabel}=${name}`);
-    const problem = pod ? waiting.problemOf(pod) : "it is gone";
+    const problem = pod ? await waiting.problemOf(api, pod) : "it is gone";
     if (problem) throw new RunFailure(`the pod that asks for the target cannot run: ${problem}`);
     const ended = k6Of(pod)?.state?.terminated;
     if (ended || Date.now() > end) {
@@ -206,14 +209,17 @@ class Waiting {
   private readonly since = new Map<string, number>();
 
   /** Why a pod will not run, in one line; `undefined` as long as it may. */
-  problemOf(pod: client.V1Pod): string | undefined {
+  async problemOf(api: Api, pod: client.V1Pod): Promise<string | undefined> {
     const name = pod.metadata?.name ?? "";
     const placed = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
     if (placed?.status === "False") {
       const since = this.since.get(name) ?? Date.now();
       this.since.set(name, since);
-      const late = Date.now() - since > patience * 1000;
-      return late ? `no node takes pod ${name}: ${oneLine(placed.message ?? "")}` : undefined;
+      const seconds = (Date.now() - since) / 1000;
+      if (seconds < patience) return undefined;
+      // Who may not look at events, or does not get them now, knows of no node.
+      const coming = seconds < patienceForNode && (await api.nodeIsComing(pod).catch(() => false));
+      return coming ? undefined : `no node takes pod ${name}: ${oneLine(placed.message ?? "")}`;
     }
     const { state, image } = k6Of(pod) ?? {};
     const { reason = "", message = "" } = state?.waiting ?? {};
@@ -274,7 +280,8 @@ async function watch(
 
       const lost = (await Promise.all(runners.map((each) => each.loss(api)))).find(Boolean);
       if (lost) throw new RunFailure(lost);
-      const problem = pods.map((pod) => waiting.problemOf(pod)).find(Boolean);
+      const problems = await Promise.all(pods.map((pod) => waiting.problemOf(api, pod)));
+      const problem = problems.find(Boolean);
       if (problem) throw new RunFailure(problem);
       if (stage === "error") throw new RunFailure("the k6 operator reports an error, see its log");
 

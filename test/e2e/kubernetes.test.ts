@@ -281,6 +281,18 @@ it("ends at once where an image cannot be had, or a pod finds no place", async (
   });
 });
 
+it("waits for a node that is on its way", async () => {
+  await cluster.kubectl("cordon", ...cluster.nodes);
+  const { ended } = clone.start("load");
+  await until(async () => (await inNamespace("pods")).includes("pod/gate"));
+  await cluster.tellOfNewNode(namespace, "gate");
+  // Longer than for one that nobody has said anything of.
+  await sleep(70_000);
+  await cluster.kubectl("uncordon", ...cluster.nodes);
+  succeeds(await ended);
+  expect(clone.latestRun().verdict).toBe("passed");
+});
+
 it("stops all runners at ^C, and the next make up works", async () => {
   const before = clone.runs().length;
   const running = clone.start("load", { duration: "60s" });

@@ -24,6 +24,8 @@ export interface Moment {
   pods?: V1Pod[];
   /** Why a Job's pod is not made, by the Job; or that it is not for us to see. */
   refused?: Record<string, string> | "hidden";
+  /** Reasons of a pod's events, by its uid. */
+  events?: Record<string, string[]>;
   /** Nodes that are not ready, or not there, or not for us to see. */
   nodes?: Record<string, "not ready" | "gone" | "hidden">;
   /** It answers nothing. */
@@ -165,9 +167,12 @@ export async function fakeCluster() {
         if (now.refused === "hidden") return refuse(403, "events is forbidden");
         const all = Object.entries(now.refused ?? {});
         const items = all.map(([job, message]) => ({ involvedObject: { name: job }, message }));
-        const asked = url.searchParams.get("fieldSelector");
-        const known = asked === "involvedObject.kind=Job,reason=FailedCreate";
-        return known ? send(200, { items }) : refuse(400, `not known: ${asked}`);
+        const asked = url.searchParams.get("fieldSelector") ?? "";
+        if (asked === "involvedObject.kind=Job,reason=FailedCreate") return send(200, { items });
+        const [, uid] = /^involvedObject\.uid=(.+)$/.exec(asked) ?? [];
+        if (!uid) return refuse(400, `not known: ${asked}`);
+        const reasons = now.events?.[uid] ?? [];
+        return send(200, { items: reasons.map((reason) => ({ reason })) });
       }
       case "nodes": {
         const state = now.nodes?.[name];

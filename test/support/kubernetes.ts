@@ -134,14 +134,35 @@ export class Cluster {
     const folder = `/var/lib/volumes/${name}`;
     await run("nsenter", this.target(workers[0]), "--mount", "mkdir", "-p", folder);
     const onFirst = { key: "kubernetes.io/hostname", operator: "In", values: [workers[0]] };
-    const file = path.join(this.folder, `${name}.json`);
-    write(file, {
+    await this.create({
       ...{ apiVersion: "v1", kind: "PersistentVolume", metadata: { name } },
       spec: {
         ...{ capacity: { storage }, accessModes: ["ReadWriteOnce"], local: { path: folder } },
         nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [onFirst] }] } },
       },
     });
+  }
+
+  /** Says of a pod what Cluster Autoscaler says when it has asked for a node for it. */
+  async tellOfNewNode(namespace: string, name: string) {
+    const uid = await this.kubectl(
+      "get",
+      "pod",
+      name,
+      `-n=${namespace}`,
+      "-o=jsonpath={.metadata.uid}",
+    );
+    await this.create({
+      ...{ apiVersion: "v1", kind: "Event", metadata: { name: `${name}.scale-up`, namespace } },
+      involvedObject: { apiVersion: "v1", kind: "Pod", name, namespace, uid },
+      ...{ type: "Normal", reason: "TriggeredScaleUp", message: "pod triggered scale-up" },
+      source: { component: "cluster-autoscaler" },
+    });
+  }
+
+  private async create(manifest: object) {
+    const file = path.join(this.folder, "manifest.json");
+    write(file, manifest);
     await this.kubectl("create", `--filename=${file}`);
   }
 

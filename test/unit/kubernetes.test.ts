@@ -118,7 +118,7 @@ function pod(job: number | string, status: V1Pod["status"] = running, node?: str
   const labels = { app: "k6", k6_cr: name, "job-name": `${name}-${job}` };
   const nodeName = node ?? `node-${job}`;
   return {
-    metadata: { name: `${name}-${job}-abcde`, labels },
+    metadata: { name: `${name}-${job}-abcde`, uid: `uid-${job}`, labels },
     spec: { nodeName, containers: [] },
     status,
   };
@@ -296,8 +296,8 @@ describe("the gate of a cluster", () => {
     await expect(version()).rejects.toThrow(
       new RunFailure("k6 cannot be started in the cluster: it says nothing"),
     );
-    expect(seconds()).toBeGreaterThanOrEqual(300);
-    expect(seconds()).toBeLessThan(310);
+    expect(seconds()).toBeGreaterThanOrEqual(600);
+    expect(seconds()).toBeLessThan(610);
   });
 
   test("fails when somebody removes its pod", async () => {
@@ -610,6 +610,33 @@ describe("runners in a cluster", () => {
     expect(ends).toHaveLength(2);
   });
 
+  const scalingUp = (reason: string, of = "uid-2"): Moment => ({
+    ...{ stage: "created", pods: [pod(1), pod(2, unplaced("no room"))] },
+    events: { [of]: ["FailedScheduling", reason] },
+  });
+
+  test.each(["TriggeredScaleUp", "Nominated"])(
+    "may wait for minutes for a node that is on its way: %s",
+    async (reason) => {
+      const wait = Array<Moment>(250).fill(scalingUp(reason));
+      const { ends } = await run([...wait, both, begun, over()]);
+      expect(ends).toHaveLength(2);
+    },
+  );
+
+  test.each<[string, Moment, number]>([
+    ["that does not come in five minutes", scalingUp("TriggeredScaleUp"), 300],
+    ["that will not come", scalingUp("NotTriggerScaleUp"), 60],
+    ["that comes for another", scalingUp("Nominated", "uid-1"), 60],
+    ["of which nobody may know", { ...scalingUp("Nominated"), refused: "hidden" }, 60],
+  ])("do not wait for a node %s", async (_, wait, patience) => {
+    const { failure } = await run([wait]);
+    expect(failure).toBe(`no node takes pod ${name}-2-abcde: no room`);
+    expect(seconds()).toBeGreaterThanOrEqual(patience);
+    expect(seconds()).toBeLessThan(patience + 5);
+    nothingLeft();
+  });
+
   test("end where the cluster makes none of them, and say why", async () => {
     const why = "Error creating: pods is forbidden: exceeded quota: k6";
     const refused = { [`${name}-2`]: why, "run-20250101t000000z-1": "an older run's" };
@@ -650,9 +677,9 @@ describe("runners in a cluster", () => {
     const starting = pod("starter", { phase: "Pending" });
     const { failure } = await run([{ stage: "started", pods: [pod(1), pod(2), starting] }]);
     expect(failure).toBe(
-      'the runners had not begun after 300 s: the k6 operator has come to "started" with 2 of 2 pods',
+      'the runners had not begun after 600 s: the k6 operator has come to "started" with 2 of 2 pods',
     );
-    expect(seconds()).toBeLessThan(310);
+    expect(seconds()).toBeLessThan(610);
     nothingLeft();
   });
 
@@ -933,7 +960,7 @@ describe("a run over several runners", () => {
 
   test("has time to start besides", () => {
     const local = timeFor(requestFor(), "").k6;
-    expect(timeFor(request(), "").k6).toBe(local + 300);
+    expect(timeFor(request(), "").k6).toBe(local + 600);
   });
 });
 
