@@ -28,6 +28,7 @@ import {
 } from "./runner/ports";
 import { type AlertContact, contactKeys } from "./runner/test-contacts";
 import { type Cluster, kubernetesName, stackOf } from "./runner/types";
+import { ConfigError, hours, Reader, type Values } from "./values";
 
 export const project = "coupon-load-test";
 
@@ -99,14 +100,6 @@ export interface ClusterConfig extends Omit<Cluster, "namespace" | "serviceAccou
 /** The k6 operator's chart, of the release that `Pulumi.yaml` names for its two images. */
 export const operatorChartVersion = "4.6.0";
 
-/** A refused value. Pulumi prints errors with this mark without a stack trace. */
-export class ConfigError extends Error {
-  readonly __pulumiRunError = true;
-}
-
-/** Raw values by key, without the project's name before the key. */
-export type Values = Record<string, string>;
-
 /** The project's values out of all that Pulumi knows (`pulumi.runtime.allConfig()`). */
 export function projectValues(all: Values): Values {
   const own = Object.entries(all).filter(([key]) => key.startsWith(`${project}:`));
@@ -133,206 +126,229 @@ export const containerName = (stack: string, service: string) => `${project}-${s
  * @throws ConfigError naming the key, the value and what is allowed
  */
 export function parseConfig(values: Values, root: string): StackConfig {
-  const known = new Set<string>();
-  const text = (key: string) => {
-    known.add(key);
-    return values[key] ?? "";
+  const read = new Reader(values);
+  const places = readPlaces(read);
+  const profile = readProfile(read);
+  const { retention, historyRetention } = readRetention(read);
+  const { contacts, smtp } = readContacts(read);
+  const { address, podHost, onNodes } = places;
+  const config: StackConfig = {
+    ...readTarget(read, places),
+    keepData: read.oneOf("keepData", "false", "true") === "true",
+    script: readScript(read, root),
+    profile,
+    thresholds: {
+      p95Ms: read.integer("p95LimitMs", 1),
+      p99Ms: read.integer("p99LimitMs", 1),
+      failedRate: read.share("failedRateLimit"),
+      checksRate: read.share("checksRateLimit"),
+      droppedIterations: read.integer("droppedIterationsLimit", 0),
+    },
+    ...readComparison(read),
+    maxSeries: read.integer("maxSeries", 1),
+    runId: read.text("runId"),
+    ...readExecutor(read, root, places, profile),
+    influxdb: {
+      image: read.image("influxdbImage"),
+      ...{ address, podHost, port: serverPort(read, "influxdbPort", onNodes) },
+      ...{ retention, historyRetention },
+    },
+    grafana: {
+      image: read.image("grafanaImage"),
+      ...{ address, port: serverPort(read, "grafanaPort", onNodes), smtp },
+    },
+    contacts,
   };
-  const refuse = (key: string, allowed: string): never => {
-    throw new ConfigError(
-      `configuration key ${JSON.stringify(key)} is ${JSON.stringify(values[key] ?? "")}: ${allowed}`,
-    );
-  };
-  const oneOf = <T extends string>(key: string, ...allowed: T[]): T => {
-    const value = text(key);
-    return allowed.find((each) => each === value) ?? refuse(key, `must be ${allowed.join(" or ")}`);
-  };
-  const integer = (key: string, min: number, max = Number.MAX_SAFE_INTEGER) => {
-    const value = text(key);
-    const allowed =
-      `must be a whole number, ` +
-      (max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `${min} to ${max}`);
-    if (!/^\d+$/.test(value) || Number(value) < min || Number(value) > max) refuse(key, allowed);
-    return Number(value);
-  };
-  const share = (key: string) => {
-    const value = text(key);
-    if (!/^(0|1|[01]?\.\d+)$/.test(value) || Number(value) > 1) {
-      refuse(key, "must be a number from 0 to 1, such as 0.01");
-    }
-    return Number(value);
-  };
-  const duration = (key: string, min: string, max: string) => {
-    const seconds = durationSeconds(text(key)) ?? NaN;
-    const inRange = seconds >= durationSeconds(min)! && seconds <= durationSeconds(max)!;
-    const allowed = `must be a duration in ms, s, m or h from ${min} to ${max}, such as 30s or 1h30m`;
-    return inRange ? text(key) : refuse(key, allowed);
-  };
-  const registry = text("imageRegistry");
-  // Without a dot, a port or localhost, Docker takes the first part for a user of Docker Hub.
-  if (
-    registry &&
-    !/^(localhost|(?=[^/]*[.:])[a-z0-9][a-z0-9.-]*)(:\d+)?(\/[\w.-]+)*$/.test(registry)
-  ) {
-    refuse(
-      "imageRegistry",
-      "must be empty or a registry without scheme, such as registry.example.com/mirror",
-    );
-  }
-  const image = (key: string) =>
-    /^[a-z0-9][\w.\-/:]*(@sha256:[0-9a-f]{64})?$/.test(text(key)) && /[:@][^/]+$/.test(text(key))
-      ? fromRegistry(registry, text(key))
-      : refuse(key, "must be an image with a tag or a digest, such as influxdb:1.8.10");
-  const port = (key: string) => integer(key, 0, 65535);
 
-  const kind = oneOf("target", "sample", "external");
-  const baseUrl = parseBaseUrl(text("baseUrl"), kind === "external", (allowed) =>
-    refuse("baseUrl", allowed),
-  );
-  const allowedHosts = text("allowedHosts")
-    .split(",")
-    .map((each) => each.trim().toLowerCase())
-    .filter((each) => each !== "");
-  if (!allowedHosts.every((each) => /^((\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-f:]+\])$/.test(each))) {
-    refuse(
-      "allowedHosts",
-      "must be empty or hosts without port, separated by commas, such as api.example.com, *.test.example.com",
-    );
+  const owner = new Map<number, string>();
+  for (const { key, port } of setPorts(config)) {
+    const other = owner.get(port);
+    if (other) read.refuse(key, `must differ from ${other}`);
+    owner.set(port, key);
   }
-  if (kind === "external" && !hostIsAllowed(baseUrl, allowedHosts)) {
-    refuse(
-      "baseUrl",
-      `must be on this machine, in *.local or on a host that allowedHosts names, which is ` +
-        JSON.stringify(text("allowedHosts")),
-    );
-  }
-  const executor = oneOf("executor", "docker", "local", "kubernetes");
+  read.refuseOthers();
+  return config;
+}
+
+/** Who runs where, and by which addresses they reach each other. */
+interface Places {
+  executor: "docker" | "local" | "kubernetes";
+  /** Whether InfluxDB and Grafana are in the cluster, and so have ports of its nodes. */
+  onNodes: boolean;
+  /** As of `StackConfig.influxdb`. */
+  address: string;
+  podHost?: string;
+}
+
+function readPlaces(read: Reader): Places {
+  const executor = read.oneOf("executor", "docker", "local", "kubernetes");
   const inCluster = executor === "kubernetes";
-  const platform = oneOf("platform", "docker", "kubernetes");
-  const onNodes = platform === "kubernetes";
+  const onNodes = read.oneOf("platform", "docker", "kubernetes") === "kubernetes";
   if (onNodes && !inCluster) {
-    refuse("platform", `needs executor kubernetes, but that is ${text("executor")}`);
+    read.refuse("platform", `needs executor kubernetes, but that is ${executor}`);
   }
-  if (onNodes && kind === "sample") {
-    refuse("platform", "needs target external, since the sample runs in Docker");
-  }
-  const address = text("bindAddress");
+  const address = read.text("bindAddress");
   if (!isIPv4(address) || !isLocalAddress(address)) {
-    refuse(
+    read.refuse(
       "bindAddress",
       "must be an IPv4 address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
     );
   }
-  /** As URLs spell it, which takes `127.1` for what it is; empty if the key is. */
-  const host = (key: string) => {
-    const value = text(key);
-    const isHost = /^[a-z\d]([a-z\d.-]*[a-z\d])?$/i.test(value) && URL.canParse(`http://${value}`);
-    if (value && !isHost) {
-      refuse(key, "must be empty, or a host name or an IPv4 address without port");
-    }
-    return value && new URL(`http://${value}`).hostname;
-  };
   const isNowhere = (host: string) => isOwnHost(host) || host === "0.0.0.0";
-  const nodeAddress = host("kubeNodeAddress");
-  if (onNodes && (!nodeAddress || isNowhere(nodeAddress))) {
-    refuse(
-      "kubeNodeAddress",
-      "with platform kubernetes it must be an address of a node, or of a load balancer before the " +
-        "nodes, by which this machine, the cluster's pods and browsers reach InfluxDB and Grafana",
-    );
+  const nodeAddress = read.host("kubeNodeAddress");
+  const hostAddress = read.host("kubeHostAddress");
+  if (onNodes) {
+    if (!nodeAddress || isNowhere(nodeAddress)) {
+      read.refuse(
+        "kubeNodeAddress",
+        "with platform kubernetes it must be an address of a node, or of a load balancer before " +
+          "the nodes, by which this machine, the cluster's pods and browsers reach InfluxDB and Grafana",
+      );
+    }
+    return { executor, onNodes, address: nodeAddress };
   }
-  const hostAddress = host("kubeHostAddress");
-  const podHost = inCluster && !onNodes ? hostAddress || address : undefined;
+  const podHost = inCluster ? hostAddress || address : undefined;
   if (podHost && isNowhere(podHost)) {
-    refuse(
+    read.refuse(
       hostAddress ? "kubeHostAddress" : "bindAddress",
       "with executor kubernetes it must be an address by which the cluster's pods reach this " +
         "machine; if that is another than InfluxDB listens on, say so by kubeHostAddress",
     );
   }
-  if (inCluster && kind === "external" && isOwnHost(new URL(baseUrl).hostname)) {
-    refuse("baseUrl", "with executor kubernetes it must be on a host that the pods reach, too");
-  }
+  return { executor, onNodes, address, podHost };
+}
 
+function readTarget(
+  read: Reader,
+  { executor, onNodes, address, podHost }: Places,
+): Pick<StackConfig, "target" | "allowedHosts"> {
+  const inCluster = executor === "kubernetes";
   const sample = {
     kind: "sample" as const,
     // It asks nobody for a login, so it is on other addresses only where runners need it.
     address: inCluster ? address : "127.0.0.1",
     podHost,
-    port: port("couponApiPort"),
-    stock: integer("couponStock", 1),
-    redisImage: image("redisImage"),
-    nodeImage: image("nodeImage"),
+    port: read.port("couponApiPort"),
+    stock: read.integer("couponStock", 1),
+    redisImage: read.image("redisImage"),
+    nodeImage: read.image("nodeImage"),
   };
+  const allowedHosts = read.list("allowedHosts").map((each) => each.toLowerCase());
+  if (!allowedHosts.every((each) => /^((\*\.)?[\w-]+(\.[\w-]+)*|\[[\da-f:]+\])$/.test(each))) {
+    read.refuse(
+      "allowedHosts",
+      "must be empty or hosts without port, separated by commas, such as api.example.com, *.test.example.com",
+    );
+  }
 
-  const script = text("script");
+  const kind = read.oneOf("target", "sample", "external");
+  const baseUrl = read.text("baseUrl");
+  if (kind === "sample") {
+    if (onNodes) {
+      read.refuse("platform", "needs target external, since the sample runs in Docker");
+    }
+    if (baseUrl) read.refuse("baseUrl", "must be empty, or target must be external");
+    return { target: sample, allowedHosts };
+  }
+  if (!/^https?:\/\/[^/\s?#@]+(\/[^\s?#]*)?$/.test(baseUrl) || !URL.canParse(baseUrl)) {
+    read.refuse(
+      "baseUrl",
+      "must be a URL with http:// or https:// and without user, query or fragment, " +
+        "such as http://localhost:8080",
+    );
+  }
+  // As it was read for the check, so that k6, which reads more literally, goes to that very host.
+  // The first of several slashes alone is tried: trying each takes minutes for a hundred thousand.
+  const url = new URL(baseUrl).href.replace(/(?<!\/)\/+$/, "");
+  if (!hostIsAllowed(url, allowedHosts)) {
+    read.refuse(
+      "baseUrl",
+      `must be on this machine, in *.local or on a host that allowedHosts names, which is ` +
+        JSON.stringify(read.text("allowedHosts")),
+    );
+  }
+  if (inCluster && isOwnHost(new URL(url).hostname)) {
+    read.refuse(
+      "baseUrl",
+      "with executor kubernetes it must be on a host that the pods reach, too",
+    );
+  }
+  return { target: { kind, baseUrl: url }, allowedHosts };
+}
+
+function readScript(read: Reader, root: string): string {
+  const script = read.text("script");
   const file = path.resolve(root, script);
   if (!/\.[jt]s$/.test(script) || !fs.existsSync(file) || !fs.statSync(file).isFile()) {
-    refuse("script", "must be the path of an existing k6 script, ending in .ts or .js");
+    read.refuse("script", "must be the path of an existing k6 script, ending in .ts or .js");
   }
+  return script;
+}
 
+function readProfile(read: Reader): LoadProfile {
   const profile: LoadProfile = {
-    rate: integer("rate", 1),
-    timeUnit: duration("timeUnit", "1ms", "24h"),
+    rate: read.integer("rate", 1),
+    timeUnit: read.duration("timeUnit", "1ms", "24h"),
     // k6 refuses less than a second.
-    duration: duration("duration", "1s", "168h"),
-    preAllocatedVUs: integer("preAllocatedVUs", 1),
-    maxVUs: integer("maxVUs", 1),
-    userIdBase: integer("userIdBase", 1),
-    userCount: integer("userCount", 1),
-    couponId: integer("couponId", 1),
+    duration: read.duration("duration", "1s", "168h"),
+    preAllocatedVUs: read.integer("preAllocatedVUs", 1),
+    maxVUs: read.integer("maxVUs", 1),
+    userIdBase: read.integer("userIdBase", 1),
+    userCount: read.integer("userCount", 1),
+    couponId: read.integer("couponId", 1),
   };
   if (profile.maxVUs < profile.preAllocatedVUs) {
-    refuse("maxVUs", `must be at least preAllocatedVUs, which is ${profile.preAllocatedVUs}`);
+    read.refuse("maxVUs", `must be at least preAllocatedVUs, which is ${profile.preAllocatedVUs}`);
   }
-
-  if (text("maxRate")) {
-    const [most, rate] = [integer("maxRate", 1), arrivalRate(profile)];
+  if (read.text("maxRate")) {
+    const [most, rate] = [read.integer("maxRate", 1), arrivalRate(profile)];
     if (rate > most) {
       const each = `${Number(rate.toFixed(2))} iterations a second`;
-      refuse("rate", `with timeUnit ${profile.timeUnit} that is ${each}, but maxRate is ${most}`);
+      read.refuse(
+        "rate",
+        `with timeUnit ${profile.timeUnit} that is ${each}, but maxRate is ${most}`,
+      );
     }
   }
-  if (text("maxDuration")) {
-    const most = durationSeconds(duration("maxDuration", "1s", "168h"))!;
-    if (durationSeconds(profile.duration)! > most) {
-      refuse("duration", `must be at most maxDuration, which is ${text("maxDuration")}`);
+  if (read.text("maxDuration")) {
+    const most = read.duration("maxDuration", "1s", "168h");
+    if (durationSeconds(profile.duration)! > durationSeconds(most)!) {
+      read.refuse("duration", `must be at most maxDuration, which is ${most}`);
     }
   }
+  return profile;
+}
 
-  const hours = (retention: string) =>
-    Number(retention.slice(0, -1)) * ({ h: 1, d: 24, w: 168 }[retention.slice(-1)] ?? NaN);
-  // More than that, InfluxDB cannot count: it takes nanoseconds.
-  const most = "106751d";
-  const retentionOf = (key: string) =>
-    /^[1-9]\d*[hdw]$/.test(text(key)) && hours(text(key)) <= hours(most)
-      ? text(key)
-      : refuse(
-          key,
-          `must be a whole number of hours, days or weeks, such as 12h, 30d or 4w, up to ${most}`,
-        );
-  const retention = retentionOf("retention");
-  const historyRetention = retentionOf("historyRetention");
+function readRetention(read: Reader) {
+  const retention = read.retention("retention");
+  const historyRetention = read.retention("historyRetention");
   if (hours(historyRetention) < hours(retention)) {
-    refuse("historyRetention", `must be at least retention, which is ${retention}`);
+    read.refuse("historyRetention", `must be at least retention, which is ${retention}`);
   }
+  return { retention, historyRetention };
+}
 
-  const baseline = text("baseline");
+function readComparison(read: Reader): Pick<StackConfig, "baseline" | "maxRegression"> {
+  const baseline = read.text("baseline");
   if (baseline && !stackOf(baseline)) {
-    refuse("baseline", "must be empty or a run's id, such as dev-20261124T093000Z");
+    read.refuse("baseline", "must be empty or a run's id, such as dev-20261124T093000Z");
   }
   const maxRegression =
-    parseMaxRegression(text("maxRegression")) ??
-    refuse(
+    parseMaxRegression(read.text("maxRegression")) ??
+    read.refuse(
       "maxRegression",
       "must be empty or percentages of p95, p99, avg or rps, each once, that of rps below 100, " +
         "such as p95 10%, rps 5%",
     );
+  return { baseline, maxRegression };
+}
 
+/** Who is told of alerts, and the mail server that tells them. */
+function readContacts(read: Reader) {
   const contacts: AlertContact[] = [];
   for (const kind of ["webhook", "slack"] as const) {
     const key = contactKeys[kind];
-    const url = text(key);
+    const url = read.text(key);
     if (!url) continue;
     if (!/^https?:\/\/\S+$/.test(url) || !URL.canParse(url)) {
       // The value is a secret, so it is not shown.
@@ -342,128 +358,85 @@ export function parseConfig(values: Values, root: string): StackConfig {
     }
     contacts.push({ kind, url });
   }
-  const addresses = text("alertEmail")
-    .split(",")
-    .map((each) => each.trim());
-  const smtpHost = text("smtpHost");
-  if (smtpHost && !(/^[\w.-]+:[1-9]\d*$/.test(smtpHost) && URL.canParse(`http://${smtpHost}`))) {
-    refuse(
+  const host = read.text("smtpHost");
+  if (host && !(/^[\w.-]+:[1-9]\d*$/.test(host) && URL.canParse(`http://${host}`))) {
+    read.refuse(
       "smtpHost",
       "must be empty or a mail server's host and port, such as mail.example.com:25",
     );
   }
-  if (text("alertEmail")) {
-    if (!addresses.every((each) => /^[^\s@]+@[^\s@]+$/.test(each))) {
-      refuse("alertEmail", "must be empty or e-mail addresses, separated by commas");
-    }
-    if (!smtpHost) refuse("smtpHost", "must name a mail server, since alertEmail is set");
-    contacts.push({ kind: "email", addresses });
+  const [user, password] = [read.text("smtpUser"), read.text("smtpPassword")];
+  if (!read.text("alertEmail")) return { contacts };
+
+  const addresses = read.list("alertEmail");
+  if (addresses.length === 0 || !addresses.every((each) => /^[^\s@]+@[^\s@]+$/.test(each))) {
+    read.refuse("alertEmail", "must be empty or e-mail addresses, separated by commas");
   }
-  const user = text("smtpUser");
+  if (!host) read.refuse("smtpHost", "must name a mail server, since alertEmail is set");
+  contacts.push({ kind: "email", addresses });
   // Mail servers take mail only from addresses they know, such as the login's own.
   const from = user.includes("@") ? user : addresses[0];
-  const password = text("smtpPassword");
-  const smtp = text("alertEmail") ? { host: smtpHost, user, password, from } : undefined;
+  return { contacts, smtp: { host, user, password, from } };
+}
 
-  const serverPort = (key: string) => {
-    const value = port(key);
-    const isNodes = value >= nodePorts.first && value <= nodePorts.last;
-    const range = `${nodePorts.first} to ${nodePorts.last}`;
-    if (onNodes && value !== 0 && !isNodes) {
-      refuse(key, `with platform kubernetes it must be a port of the nodes, ${range}, or 0`);
-    }
-    return value;
-  };
-  const k6Image = image("k6Image");
-  const k6Binary = /^[^\p{Cc}]+$/u.test(text("k6Binary"))
-    ? text("k6Binary")
-    : refuse("k6Binary", "must be a command or a path");
-  const parallelism = integer("parallelism", 1, 1000);
-  const cpu = text("runnerCpu");
+function readExecutor(
+  read: Reader,
+  root: string,
+  { executor, onNodes }: Places,
+  { preAllocatedVUs }: LoadProfile,
+): Pick<StackConfig, "executor" | "platform"> {
+  const image = read.image("k6Image");
+  const binary = read.line("k6Binary", "must be a command or a path");
+  const parallelism = read.integer("parallelism", 1, 1000);
+  const cpu = read.text("runnerCpu");
   if (!/^([1-9]\d{0,5}m|(?!0+(\.0*)?$)\d{1,3}(\.\d{1,3})?)$/.test(cpu)) {
-    refuse("runnerCpu", "must be processors as Kubernetes writes them, such as 500m, 1 or 2.5");
+    read.refuse(
+      "runnerCpu",
+      "must be processors as Kubernetes writes them, such as 500m, 1 or 2.5",
+    );
   }
-  const chart = text("k6OperatorChart");
+  const operator = readOperator(read, root);
+  const starterImage = read.image("k6StarterImage");
+  const context = read.text("kubeContext");
+  const platform = onNodes ? { kind: "kubernetes" as const, context } : { kind: "docker" as const };
+  if (executor === "docker") return { platform, executor: { kind: executor, image } };
+  if (executor === "local") return { platform, executor: { kind: executor, binary } };
+
+  read.line("kubeContext", "must be a context of your kubeconfig, see kubectl config get-contexts");
+  // An operator's runner without a virtual user would not start.
+  if (parallelism > preAllocatedVUs) {
+    read.refuse("parallelism", `must be at most preAllocatedVUs, which is ${preAllocatedVUs}`);
+  }
+  return {
+    platform,
+    executor: { kind: executor, context, image, starterImage, parallelism, cpu, binary, operator },
+  };
+}
+
+function readOperator(read: Reader, root: string): ClusterConfig["operator"] {
+  const image = read.image("k6OperatorImage");
+  const chart = read.text("k6OperatorChart");
+  if (chart === "existing") return undefined;
   const isRemote = /^(https?|oci):\/\/[^\s\p{Cc}]+$/u.test(chart);
-  const chartFile = path.resolve(root, chart, chart.endsWith(".tgz") ? "" : "Chart.yaml");
-  if (chart !== "existing" && !isRemote && !fs.existsSync(chartFile)) {
-    refuse(
+  const file = path.resolve(root, chart, chart.endsWith(".tgz") ? "" : "Chart.yaml");
+  if (!isRemote && !fs.existsSync(file)) {
+    read.refuse(
       "k6OperatorChart",
       "must be existing, a Helm repository with https://, an oci:// reference or the path of a chart",
     );
   }
-  const operatorImage = image("k6OperatorImage");
-  const cluster: ClusterConfig = {
-    kind: "kubernetes",
-    context: text("kubeContext"),
-    image: k6Image,
-    starterImage: image("k6StarterImage"),
-    parallelism,
-    cpu,
-    binary: k6Binary,
-    operator:
-      chart === "existing"
-        ? undefined
-        : { chart, version: operatorChartVersion, image: operatorImage },
-  };
-  if (inCluster && !/^[^\p{Cc}]+$/u.test(cluster.context)) {
-    refuse("kubeContext", "must be a context of your kubeconfig, see kubectl config get-contexts");
-  }
-  // An operator's runner without a virtual user would not start.
-  if (inCluster && parallelism > profile.preAllocatedVUs) {
-    refuse("parallelism", `must be at most preAllocatedVUs, which is ${profile.preAllocatedVUs}`);
-  }
-  const config: StackConfig = {
-    target: kind === "sample" ? sample : { kind, baseUrl },
-    allowedHosts,
-    keepData: oneOf("keepData", "false", "true") === "true",
-    script,
-    profile,
-    thresholds: {
-      p95Ms: integer("p95LimitMs", 1),
-      p99Ms: integer("p99LimitMs", 1),
-      failedRate: share("failedRateLimit"),
-      checksRate: share("checksRateLimit"),
-      droppedIterations: integer("droppedIterationsLimit", 0),
-    },
-    baseline,
-    maxRegression,
-    maxSeries: integer("maxSeries", 1),
-    runId: text("runId"),
-    platform: onNodes ? { kind: "kubernetes", context: cluster.context } : { kind: "docker" },
-    executor: {
-      docker: { kind: "docker" as const, image: k6Image },
-      local: { kind: "local" as const, binary: k6Binary },
-      kubernetes: cluster,
-    }[executor],
-    influxdb: {
-      image: image("influxdbImage"),
-      address: onNodes ? nodeAddress : address,
-      podHost,
-      port: serverPort("influxdbPort"),
-      retention,
-      historyRetention,
-    },
-    grafana: {
-      image: image("grafanaImage"),
-      address: onNodes ? nodeAddress : address,
-      port: serverPort("grafanaPort"),
-      smtp,
-    },
-    contacts,
-  };
+  return { chart, version: operatorChartVersion, image };
+}
 
-  const owner = new Map<number, string>();
-  for (const { key, port } of setPorts(config)) {
-    const other = owner.get(port);
-    if (other) refuse(key, `must differ from ${other}`);
-    owner.set(port, key);
+/** The port of one of the two servers, of this machine or of nodes. */
+function serverPort(read: Reader, key: string, onNodes: boolean): number {
+  const port = read.port(key);
+  const { first, last } = nodePorts;
+  if (onNodes && port !== 0 && (port < first || port > last)) {
+    const range = `${first} to ${last}`;
+    read.refuse(key, `with platform kubernetes it must be a port of the nodes, ${range}, or 0`);
   }
-  for (const key of Object.keys(values)) {
-    if (!known.has(key))
-      refuse(key, `there is no such key; the keys are ${[...known].sort().join(", ")}`);
-  }
-  return config;
+  return port;
 }
 
 /**
@@ -550,26 +523,4 @@ function setPorts({ influxdb, grafana, target }: StackConfig) {
     ports.push({ key: "couponApiPort", port, address, service: "coupon-api" });
   }
   return ports.filter(({ port }) => port > 0);
-}
-
-/**
- * The image as it is called in a registry that mirrors Docker Hub, where the official ones are in
- * `library`. An image that names its own registry, by Docker's rule, stays there.
- */
-function fromRegistry(registry: string, image: string): string {
-  if (!registry || /^(localhost|[^/]*[.:][^/]*)\//.test(image)) return image;
-  return [registry, ...(image.includes("/") ? [] : ["library"]), image].join("/");
-}
-
-function parseBaseUrl(value: string, required: boolean, refuse: (allowed: string) => never) {
-  if (!required) return value && refuse("must be empty, or target must be external");
-  if (!/^https?:\/\/[^/\s?#@]+(\/[^\s?#]*)?$/.test(value) || !URL.canParse(value)) {
-    refuse(
-      "must be a URL with http:// or https:// and without user, query or fragment, " +
-        "such as http://localhost:8080",
-    );
-  }
-  // As it was read for the check, so that k6, which reads more literally, goes to that very host.
-  // The first of several slashes alone is tried: trying each takes minutes for a hundred thousand.
-  return new URL(value).href.replace(/(?<!\/)\/+$/, "");
 }

@@ -1,7 +1,8 @@
 /** `make rehearse`: checks the settings and rehearses. Usage: rehearse.ts <stack> [key=value ...] */
-import { ConfigError, parseConfig, requireFreePort } from "../config";
+import { parseConfig, requireFreePort } from "../config";
 import { rehearse } from "../runner/rehearse";
 import { RunFailure } from "../runner/types";
+import { ConfigError } from "../values";
 import { readSettings } from "./settings";
 
 async function main([stack, ...settings]: string[]) {

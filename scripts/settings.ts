@@ -1,8 +1,9 @@
 /** Every configuration value as `make` gives it: defaults, the stack's file, the command line. */
 import * as fs from "node:fs";
 import { parse } from "yaml";
-import { ConfigError, project, secretKeys, type Values } from "../config";
+import { project, secretKeys } from "../config";
 import { isStackName, oneLine } from "../runner/types";
+import { ConfigError, type Values } from "../values";
 
 /** The name and the value of an argument of make, `key=value`. */
 export function keyAndValue(setting: string): [string, string] {

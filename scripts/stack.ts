@@ -13,14 +13,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
-import {
-  ConfigError,
-  containerName,
-  namespaceName,
-  parseConfig,
-  project,
-  type StackConfig,
-} from "../config";
+import { containerName, namespaceName, parseConfig, project, type StackConfig } from "../config";
 import { removeLeftContainers } from "../runner/docker";
 import { waitForAnswer } from "../runner/gate";
 import { runOf } from "../runner/ledger";
@@ -28,12 +21,13 @@ import { columns, comparison, markdownTable, table } from "../runner/report";
 import { latestRun, runsFolder } from "../runner/run";
 import { manifestsAhead } from "../runner/test-run";
 import { RunFailure, stackOf, type Summary } from "../runner/types";
+import { ConfigError } from "../values";
 import { backup, restore, type RunningStack } from "./backup";
 import { containersOf, driftOf, type Resource, serversInCluster, start } from "./drift";
 import { type EngineEvent, errorsIn, eventsOf, nameOf } from "./events";
 import { mirrorList } from "./mirror-list";
-import { loadTestLine, previewMarkdown, previewOf } from "./preview";
 import { prerequisites, pulumiCommand } from "./prerequisites";
+import { loadTestLine, previewMarkdown, previewOf } from "./preview";
 import { rotationOf } from "./rotation";
 import { keyAndValue, readSettings, requireStackName } from "./settings";
 

@@ -11,7 +11,7 @@ import * as path from "node:path";
 import * as readline from "node:readline";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { parseConfig, type Values } from "../../config";
+import { parseConfig } from "../../config";
 import { couponIssueDashboard, minInterval } from "../../dashboards/coupon-issue";
 import * as queries from "../../dashboards/queries";
 import {
@@ -26,6 +26,7 @@ import { charts } from "../../runner/charts";
 import { query, write } from "../../runner/influxdb";
 import { headline, table } from "../../runner/report";
 import type { RunRequest } from "../../runner/types";
+import { type Values } from "../../values";
 import { findParts, Rig, type Ended, type Store } from "../support/rig";
 
 let missing: string | undefined;

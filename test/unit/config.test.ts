@@ -6,7 +6,6 @@ import * as path from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import {
-  ConfigError,
   containerName,
   imagesOf,
   namespaceName,
@@ -19,10 +18,10 @@ import {
   requireFreePorts,
   serversName,
   withPorts,
-  type Values,
 } from "../../config";
 import { defaultProfile, defaultThresholds, ownScript } from "../../k6/profile";
 import { readSettings } from "../../scripts/settings";
+import { ConfigError, type Values } from "../../values";
 
 interface Declaration {
   type: string;

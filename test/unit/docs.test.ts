@@ -90,7 +90,7 @@ test("docs/operations.md lists what the default stack fetches", () => {
 
 describe("the messages", () => {
   const folders = ["components", "runner", "scripts"];
-  const sources = ["config.ts", "Makefile"].concat(
+  const sources = ["config.ts", "values.ts", "Makefile"].concat(
     folders.flatMap((folder) =>
       fs.readdirSync(path.join(root, folder)).map((name) => path.join(folder, name)),
     ),

@@ -9,7 +9,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
-import { ConfigError, parseConfig, secretKeys, type StackConfig, type Values } from "../../config";
+import { parseConfig, secretKeys, type StackConfig } from "../../config";
 import { run as scopeOfRun } from "../../dashboards/queries";
 import {
   defaultProfile,
@@ -19,14 +19,15 @@ import {
   parseMaxRegression,
   regressionLimit,
 } from "../../k6/profile";
-import { identifier, literal } from "../../runner/influxdb";
 import { executorFor } from "../../runner/executor";
+import { identifier, literal } from "../../runner/influxdb";
 import { ledgerPoint } from "../../runner/ledger";
 import { lastError, lastRefusal } from "../../runner/run";
 import { scriptFiles } from "../../runner/script";
 import { type ExecutorChoice, isStackName, RunFailure, stackOf } from "../../runner/types";
 import { breachedInK6, coincidences, k6Count } from "../../runner/verify";
 import { readSettings, requireStackName } from "../../scripts/settings";
+import { ConfigError, type Values } from "../../values";
 import { anyText, entryOf, piece, right, wellFormed } from "../support/anything";
 import { argumentsOf, program } from "../support/fake-program";
 import { pointOf } from "../support/line-protocol";

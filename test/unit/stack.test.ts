@@ -3,8 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 import * as fs from "node:fs";
 import * as net from "node:net";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { ConfigError, operatorChartVersion } from "../../config";
+import { operatorChartVersion } from "../../config";
 import { defaultProfile, defaultThresholds } from "../../k6/profile";
+import { ConfigError } from "../../values";
 import { type Outputs, runProgram } from "../support/program";
 import { enterProjectCopy, openTexts, type Recording, valueOf } from "../support/pulumi-mocks";
 
