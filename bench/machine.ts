@@ -6,11 +6,11 @@ import * as os from "node:os";
 import * as path from "node:path";
 import * as readline from "node:readline";
 import { promisify } from "node:util";
+import { prepareParts } from "../rehearsal/parts";
+import { setUpInfluxDb } from "../rehearsal/processes";
 import { waitForAnswer } from "../runner/gate";
 import { type Connection, influxDbSettings, query } from "../runner/influxdb";
-import { prepareParts } from "../runner/parts";
 import { freePort } from "../runner/ports";
-import { setUpInfluxDb } from "../runner/processes";
 import { asAdmin } from "../runner/schema";
 import type { Credentials } from "../runner/types";
 

@@ -1,6 +1,6 @@
 /** `make rehearse`: checks the settings and rehearses. Usage: rehearse.ts <stack> [key=value ...] */
 import { parseConfig, requireFreePort } from "../config";
-import { rehearse } from "../runner/rehearse";
+import { rehearse } from "../rehearsal/rehearse";
 import { RunFailure } from "../runner/types";
 import { ConfigError } from "../values";
 import { readSettings } from "./settings";

@@ -22,7 +22,7 @@ import {
   ownScript,
   type LoadProfile,
 } from "../../k6/profile";
-import { charts } from "../../runner/charts";
+import { charts } from "../../rehearsal/charts";
 import { query, write } from "../../runner/influxdb";
 import { headline, table } from "../../runner/report";
 import type { RunRequest } from "../../runner/types";

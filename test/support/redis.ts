@@ -2,9 +2,9 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { findPart } from "../../runner/parts";
+import { findPart } from "../../rehearsal/parts";
+import * as processes from "../../rehearsal/processes";
 import { freePort } from "../../runner/ports";
-import * as processes from "../../runner/processes";
 
 export { freePort };
 

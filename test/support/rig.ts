@@ -11,10 +11,10 @@ import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { requestCount } from "../../dashboards/queries";
 import { defaultProfile, defaultThresholds, ownScript } from "../../k6/profile";
+import { prepareParts, type Parts } from "../../rehearsal/parts";
+import * as processes from "../../rehearsal/processes";
 import { query, type Series } from "../../runner/influxdb";
-import { prepareParts, type Parts } from "../../runner/parts";
 import { freePort } from "../../runner/ports";
-import * as processes from "../../runner/processes";
 import { asAdmin, type Admin } from "../../runner/schema";
 import { RunFailure, type Credentials, type RunRequest, type Summary } from "../../runner/types";
 

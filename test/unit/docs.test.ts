@@ -89,7 +89,7 @@ test("docs/operations.md lists what the default stack fetches", () => {
 });
 
 describe("the messages", () => {
-  const folders = ["components", "runner", "scripts"];
+  const folders = ["components", "rehearsal", "runner", "scripts"];
   const sources = ["config.ts", "values.ts", "Makefile"].concat(
     folders.flatMap((folder) =>
       fs.readdirSync(path.join(root, folder)).map((name) => path.join(folder, name)),
@@ -158,7 +158,7 @@ describe("the rooms of docs/architecture.md", () => {
     for (const place of named) expect(fs.existsSync(path.join(root, place)), place).toBe(true);
   });
 
-  test.each(["components", "dashboards", "k6", "runner", "scripts"])(
+  test.each(["components", "dashboards", "k6", "rehearsal", "runner", "scripts"])(
     "name all of %s/",
     (folder) => {
       const files = fs.readdirSync(path.join(root, folder)).filter((name) => name.endsWith(".ts"));

@@ -15,10 +15,10 @@ import {
   k6Options,
   rules,
 } from "../../k6/profile";
-import { charts } from "../../runner/charts";
+import { charts } from "../../rehearsal/charts";
+import { executorFor } from "../../runner/executor";
 import { gate, waitForAnswer } from "../../runner/gate";
 import { identifier, literal, query, write } from "../../runner/influxdb";
-import { executorFor } from "../../runner/executor";
 import { identity } from "../../runner/ledger";
 import { breach, columns, headline, markdown, rounded, table } from "../../runner/report";
 import { latestRun, runLoadTest, timeFor } from "../../runner/run";

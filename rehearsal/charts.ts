@@ -6,10 +6,10 @@ import {
   run,
   type Intervals,
 } from "../dashboards/queries";
-import { query } from "./influxdb";
-import { columns } from "./report";
-import type { Summary } from "./types";
-import type { Source } from "./verify";
+import { query } from "../runner/influxdb";
+import { columns } from "../runner/report";
+import type { Summary } from "../runner/types";
+import type { Source } from "../runner/verify";
 
 const width = 60;
 const bars = "▁▂▃▄▅▆▇█";

@@ -6,7 +6,7 @@ import { execFile, execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
-import { RunFailure } from "./types";
+import { RunFailure } from "../runner/types";
 
 export type Part = "k6" | "influxd" | "redis-server";
 

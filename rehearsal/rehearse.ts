@@ -7,14 +7,14 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import type { StackConfig } from "../config";
+import { freePort } from "../runner/ports";
+import { table } from "../runner/report";
+import { latestRun, runLoadTest, runsFolder } from "../runner/run";
+import { scriptHash } from "../runner/script";
+import type { Credentials, RunRequest } from "../runner/types";
 import { charts } from "./charts";
 import { type Parts, prepareParts } from "./parts";
-import { freePort } from "./ports";
 import { type Server, setUpInfluxDb, startCouponApi, startInfluxDb, startRedis } from "./processes";
-import { table } from "./report";
-import { latestRun, runLoadTest, runsFolder } from "./run";
-import { scriptHash } from "./script";
-import type { Credentials, RunRequest } from "./types";
 
 const say = (line: string) => console.error(line);
 

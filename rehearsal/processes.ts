@@ -3,10 +3,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { waitForAnswer } from "./gate";
-import { influxDbSettings } from "./influxdb";
-import { portIsFree } from "./ports";
 import { durationRollup, history } from "../dashboards/queries";
+import { waitForAnswer } from "../runner/gate";
+import { influxDbSettings } from "../runner/influxdb";
+import { portIsFree } from "../runner/ports";
 import {
   type Admin,
   ensureAdmin,
@@ -14,8 +14,8 @@ import {
   ensureDatabase,
   ensureRetentionPolicy,
   ensureUser,
-} from "./schema";
-import { type Credentials, RunFailure } from "./types";
+} from "../runner/schema";
+import { type Credentials, RunFailure } from "../runner/types";
 
 /** A running server. */
 export interface Server {
