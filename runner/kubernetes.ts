@@ -5,10 +5,10 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import type * as client from "@kubernetes/client-node" with { "resolution-mode": "import" };
 import { type Api, connect, reasonOf } from "./cluster";
 import { allowedRedirect } from "./gate";
 import { k6Config, scriptArguments } from "./k6";
+import { isStarter, k6Of, Runner, Waiting } from "./pods";
 import {
   type Asked,
   configMapLimit,
@@ -31,10 +31,7 @@ import {
 /** How long it may take until all runners have begun, in seconds: a node may have to fetch k6. */
 export const patienceToStart = 600;
 
-/** How long a node may be on its way, in seconds. */
-const patienceForNode = 300;
-
-/** How long the scheduler may find no place for a pod, the operator do nothing, the API not answer. */
+/** How long the operator may do nothing, the API not answer, in seconds. */
 const patience = 60;
 
 export function kubernetesExecutor(
@@ -198,43 +195,6 @@ async function ask(api: Api, cluster: Cluster, asked: Asked[], signal: AbortSign
 
 const lastLine = (log: string) => oneLine(log.trim().split("\n").at(-1)!) || "it says nothing";
 
-const nodeOf = (pod: client.V1Pod) => pod.spec?.nodeName ?? "";
-
-/** The container that a run has made in a pod; a cluster may put others beside it. */
-const k6Of = (pod?: client.V1Pod) =>
-  pod?.status?.containerStatuses?.find(({ name }) => /^k6(-curl)?$/.test(name));
-
-/** Tells of pods that will not run, and for how long each has been without a place. */
-class Waiting {
-  private readonly since = new Map<string, number>();
-
-  /** Why a pod will not run, in one line; `undefined` as long as it may. */
-  async problemOf(api: Api, pod: client.V1Pod): Promise<string | undefined> {
-    const name = pod.metadata?.name ?? "";
-    const placed = pod.status?.conditions?.find(({ type }) => type === "PodScheduled");
-    if (placed?.status === "False") {
-      const since = this.since.get(name) ?? Date.now();
-      this.since.set(name, since);
-      const seconds = (Date.now() - since) / 1000;
-      if (seconds < patience) return undefined;
-      // Who may not look at events, or does not get them now, knows of no node.
-      const coming = seconds < patienceForNode && (await api.nodeIsComing(pod).catch(() => false));
-      return coming ? undefined : `no node takes pod ${name}: ${oneLine(placed.message ?? "")}`;
-    }
-    const { state, image } = k6Of(pod) ?? {};
-    const { reason = "", message = "" } = state?.waiting ?? {};
-    // A first failure to fetch an image may be passing, and says more than the waiting after it.
-    if (reason === "ErrImagePull") this.pulls.set(name, message);
-    if (!hopeless.test(reason)) return undefined;
-    return `${reason} (${image}): ${oneLine(this.pulls.get(name) || message)}`;
-  }
-
-  private readonly pulls = new Map<string, string>();
-}
-
-const hopeless =
-  /^(ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError|CreateContainer\w*Error|RunContainerError)$/;
-
 /**
  * Waits for all runners, and says how far they are. Ends early, and says why, when one will not run
  * or is lost; when `signal` fires it ends with nothing.
@@ -301,10 +261,6 @@ async function watch(
   }
 }
 
-/** Whether a pod is that which has all runners begin. */
-const isStarter = ({ metadata }: client.V1Pod) =>
-  /-starter$/.test(metadata?.labels?.["job-name"] ?? "");
-
 /** Refuses to wait longer for what will not come. */
 async function requireProgress(
   api: Api,
@@ -338,103 +294,4 @@ function progressOf(runners: Runner[], begun: boolean): string {
   const ended = runners.filter(({ exitCode }) => exitCode !== undefined).length;
   const state = ended > 0 ? `${ended} have ended` : begun ? "all have begun" : "not all have begun";
   return `runners ${runners.length}, ${state}${nodes.length > 0 ? ` (${nodes.join(", ")})` : ""}`;
-}
-
-/** One runner, from its pod's first sight to its end. */
-class Runner {
-  exitCode?: number;
-  node = "";
-  private readonly name: string;
-  private readonly job: string;
-  private readonly dir: string;
-  private pod?: client.V1Pod;
-  private seen?: client.V1Pod;
-  private stopFollowing?: () => Promise<void>;
-
-  constructor(index: number, run: string, dir: string) {
-    this.name = `runner ${index}`;
-    this.job = `${run}-${index}`;
-    this.dir = path.join(dir, `runner-${index}`);
-    fs.mkdirSync(this.dir);
-  }
-
-  async look(api: Api, pods: client.V1Pod[]) {
-    this.pod = pods.find(({ metadata }) => metadata?.labels?.["job-name"] === this.job);
-    this.seen = this.pod ?? this.seen;
-    if (!this.pod) return;
-    this.node = nodeOf(this.pod);
-    const state = k6Of(this.pod)?.state;
-    this.exitCode = state?.terminated?.exitCode ?? this.exitCode;
-    if (state?.running && !this.stopFollowing) {
-      const { name } = this.pod.metadata!;
-      this.stopFollowing = await api.follow(name!, this.file("k6.log")).catch(() => undefined);
-    }
-  }
-
-  /** How it was lost, in one line, if it was. */
-  async loss(api: Api): Promise<string | undefined> {
-    if (!this.seen || this.exitCode !== undefined) return undefined;
-    const lost = (why: string) =>
-      `${this.name} was lost: its pod ${this.seen?.metadata?.name} on node ${this.node} ${why}`;
-    const { status, metadata } = this.pod ?? {};
-    if (!this.pod) return lost("is gone");
-    const why = oneLine(`${status?.reason ?? ""} ${status?.message ?? ""}`);
-    if (status?.phase === "Failed") return lost(why ? `failed: ${why}` : "failed");
-    if ((await api.nodeIsReady(this.pod)) === false) {
-      return lost("does not answer, nor does the node");
-    }
-    return metadata?.deletionTimestamp ? lost("was told to end") : undefined;
-  }
-
-  end(): Ended {
-    const { status, metadata } = this.seen ?? {};
-    // Kubernetes has words for an end that k6 did not choose, such as OOMKilled and Evicted.
-    const words = [
-      k6Of(this.seen)?.state?.terminated?.reason,
-      status?.reason,
-      metadata?.deletionTimestamp ? "told to end" : undefined,
-    ];
-    const why = words.filter((word) => word && !/^(Completed|Error)$/.test(word));
-    const name = `${this.name} (${[`node ${this.node}`, ...why].join(", ")})`;
-    return { name, dir: this.dir, exitCode: this.exitCode! };
-  }
-
-  /** Keeps what the pod has said, apart from the summary that k6 has put into it. */
-  async keepLog(api: Api) {
-    await this.stopFollowing?.();
-    const pod = this.seen?.metadata?.name;
-    const whole = pod ? await api.logOf(pod) : "";
-    const { log, summary } = partLog(whole);
-    // What was followed is all there is of a pod that is gone.
-    if (whole) fs.writeFileSync(this.file("k6.log"), log);
-    if (summary) fs.writeFileSync(this.file("k6-summary.json"), summary);
-  }
-
-  private file = (name: string) => path.join(this.dir, name);
-}
-
-/** k6's summary in what it has printed, and the rest; what a script prints at its end may touch it. */
-export function partLog(whole: string): { log: string; summary?: string } {
-  const isLog = (line: string) => line.startsWith("time=");
-  const begin = /\{\n(?:time=[^\n]*\n)* {4}"(?:metrics|root_group|setup_data)":/g;
-  for (const { index } of whole.matchAll(begin)) {
-    const end = whole.indexOf("\n}", index) + "\n}".length;
-    const lines = whole.slice(index, end).split("\n");
-    const summary = lines.filter((line) => !isLog(line)).join("\n");
-    if (!isSummary(summary)) continue;
-    const [before, after] = [whole.slice(0, index), whole.slice(end)];
-    const rest = [before.replace(/\n$/, ""), ...lines.filter(isLog), after.replace(/^\n/, "")];
-    return { log: rest.join("\n"), summary };
-  }
-  return { log: whole };
-}
-
-/** Whether a text is k6's summary, rather than what a script has made of all that k6 gives it. */
-function isSummary(text: string): boolean {
-  try {
-    const all = JSON.parse(text);
-    return "metrics" in all && !("state" in all);
-  } catch {
-    return false;
-  }
 }

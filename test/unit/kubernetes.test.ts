@@ -6,7 +6,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { executorFor } from "../../runner/executor";
-import { partLog } from "../../runner/kubernetes";
+import { partLog } from "../../runner/pods";
 import { runLoadTest, timeFor } from "../../runner/run";
 import { configMapLimit } from "../../runner/test-run";
 import { type Cluster, RunFailure, type RunRequest, type Summary } from "../../runner/types";
