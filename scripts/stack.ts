@@ -5,14 +5,8 @@
  *
  * Usage: stack.ts <command> <stack> [key=value ...]
  */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import * as crypto from "node:crypto";
-import { once } from "node:events";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
-import { promisify, stripVTControlCharacters } from "node:util";
-import { parse } from "yaml";
 import { containerName, namespaceName, parseConfig, project, type StackConfig } from "../config";
 import { removeLeftContainers } from "../runner/docker";
 import { waitForAnswer } from "../runner/gate";
@@ -24,22 +18,17 @@ import { RunFailure, stackOf, type Summary } from "../runner/types";
 import { ConfigError } from "../values";
 import { backup, restore, type RunningStack } from "./backup";
 import { containersOf, driftOf, type Resource, serversInCluster, start } from "./drift";
-import { type EngineEvent, errorsIn, eventsOf, nameOf } from "./events";
+import { nameOf } from "./events";
 import { mirrorList } from "./mirror-list";
-import { prerequisites, pulumiCommand } from "./prerequisites";
+import { prerequisites } from "./prerequisites";
 import { loadTestLine, previewMarkdown, previewOf } from "./preview";
+import { Failure, Pulumi } from "./pulumi";
 import { rotationOf } from "./rotation";
 import { keyAndValue, readSettings, requireStackName } from "./settings";
 
-/** Ignored by git: the state where no other backend is chosen, its passphrase, stack settings. */
-const stateFolder = ".state";
-
-/** A failure told in one line. */
-class Failure extends Error {}
-
 const [command, stack, ...settings] = process.argv.slice(2);
 
-const stackFile = path.join(stateFolder, `Pulumi.${stack}.yaml`);
+const pulumi = new Pulumi(stack);
 
 const commands: Record<string, () => Promise<void>> = {
   async up() {
@@ -50,7 +39,7 @@ const commands: Record<string, () => Promise<void>> = {
     await finishRotation();
     // It looks at all that is there first, so that what was changed by hand is put back.
     const settled = ["--yes", "--skip-preview", "--refresh", ...changes()];
-    const exitCode = await pulumi("up", ...settled, ...again);
+    const exitCode = await pulumi.run("up", ...settled, ...again);
     conclude(exitCode, before?.id);
   },
   async preview() {
@@ -58,7 +47,7 @@ const commands: Record<string, () => Promise<void>> = {
     fs.rmSync(file, { force: true });
     const config = await prepare();
     const args = ["preview", "--diff", ...changes(), ...(await testAgain(latestRun(stack)))];
-    const { exitCode, shown, events } = await observed(...args);
+    const { exitCode, shown, events } = await pulumi.observe(...args);
     if (exitCode !== 0) throw endedBadly(exitCode);
     const preview = previewOf(events, loadTestUrn);
     const manifests = preview.loadTest && manifestsOf(config);
@@ -71,14 +60,14 @@ const commands: Record<string, () => Promise<void>> = {
     await requireUp();
     const before = latestRun(stack);
     const again = ["--target-replace", loadTestUrn];
-    const exitCode = await pulumi("up", "--yes", "--skip-preview", ...changes(), ...again);
+    const exitCode = await pulumi.run("up", "--yes", "--skip-preview", ...changes(), ...again);
     conclude(exitCode, before?.id);
   },
   async drift() {
     await prepare();
     await requireUp();
-    const looked = await ask("refresh", "--preview-only", ...changes(), ...withEvents);
-    const { rows, unseen } = driftOf(loggedEvents());
+    const looked = await pulumi.look("refresh", "--preview-only", ...changes());
+    const { rows, unseen } = driftOf(looked.events);
     if (rows.length > 0) console.log(`${columns([["resource", "by hand"], ...rows])}\n`);
     for (const each of unseen) console.log(`not looked at: ${each}\n`);
     if (rows.length + unseen.length > 0) {
@@ -99,7 +88,7 @@ const commands: Record<string, () => Promise<void>> = {
     // The test is no part of it: no load is made by surprise. It gets new passwords when it runs.
     const { passwords, holders } = rotationOf(await resources(), loadTestUrn);
     const anew = passwords.flatMap((urn) => ["--target-replace", urn]);
-    if ((await pulumi("up", ...only(holders), ...anew)) !== 0) throw halfRotated();
+    if ((await pulumi.run("up", ...only(holders), ...anew)) !== 0) throw halfRotated();
     console.log(`all passwords are new; Grafana's login: make password${ofThisStack}`);
   },
   async backup() {
@@ -122,8 +111,8 @@ const commands: Record<string, () => Promise<void>> = {
     console.log(`stack ${stack} has what was in ${archive}, beside what it had`);
   },
   async destroy() {
-    selectBackend();
-    if (!(await selectStack())) {
+    pulumi.selectBackend();
+    if (!(await pulumi.select())) {
       const all = await resources();
       const kept = all.filter(({ protect }) => protect);
       if (kept.length > 0) {
@@ -134,22 +123,20 @@ const commands: Record<string, () => Promise<void>> = {
             `to remove it, too, first run make up STACK=${stack} keepData=false`,
         );
       }
-      const destroy = ["destroy", "--yes", "--skip-preview", "--config-file", stackFile];
-      const exitCode = await pulumi(...destroy);
+      const destroy = ["destroy", "--yes", "--skip-preview", "--config-file", pulumi.stackFile];
+      const exitCode = await pulumi.run(...destroy);
       // The k6 of a killed run holds the network, where there is one.
       const inDocker = all.some(({ type }) => type.startsWith("docker:"));
       const again = inDocker && (await removeLeftContainers(stack)) && exitCode !== 0;
-      if ((again ? await pulumi(...destroy) : exitCode) !== 0) {
+      if ((again ? await pulumi.run(...destroy) : exitCode) !== 0) {
         throw new Failure("not everything is gone; the first error above says why, try again");
       }
-      await ask("stack", "rm", "--yes", "--preserve-config");
-      fs.rmSync(stackFile);
+      await pulumi.remove();
       console.log(`stack ${stack} is gone; what its runs left is in ${runsFolder}/`);
     } else {
       console.log(`there is no stack ${stack}, nothing to destroy`);
     }
-    const others = fs.readdirSync(stateFolder).some((file) => file.startsWith("Pulumi."));
-    if (!others) fs.rmSync(stateFolder, { recursive: true });
+    pulumi.tidy();
   },
   async password() {
     const { password } = await exported();
@@ -190,7 +177,7 @@ const commands: Record<string, () => Promise<void>> = {
 
 /** The resources in the stack's state, secrets in clear text; none before the first `up`. */
 async function resources(): Promise<Resource[]> {
-  const { ok, output } = await ask("stack", "export", "--show-secrets");
+  const { ok, output } = await pulumi.ask("stack", "export", "--show-secrets");
   const all: Resource[] = ok ? (JSON.parse(output).deployment.resources ?? []) : [];
   // Without those that an interrupted Pulumi has replaced, and not yet removed.
   return all.filter((each) => !each.delete);
@@ -217,13 +204,13 @@ async function makeAgain(urns: string[]) {
   if (urns.length === 0) return;
   const these = urns.flatMap((urn) => ["--target", urn]);
   const settled = ["--yes", "--skip-preview", ...changes(), ...these];
-  await pulumi("refresh", ...settled);
-  await pulumi("up", ...settled);
+  await pulumi.run("refresh", ...settled);
+  await pulumi.run("up", ...settled);
 }
 
 /** What is in the stack's state: the outputs of a stack itself come only with its first passed run. */
 async function exported() {
-  selectBackend();
+  pulumi.selectBackend();
   return lookUp(await resources());
 }
 
@@ -240,7 +227,7 @@ function lookUp(all: Resource[]) {
 
 /** What is needed to work on what is in the servers of a stack that is up. */
 async function running(): Promise<RunningStack> {
-  selectBackend();
+  pulumi.selectBackend();
   const all = await requireUp();
   if (serversInCluster(all).urns.length > 0) {
     throw new Failure(
@@ -274,34 +261,12 @@ function nothingElse(given: string[], usage: string) {
   if (given.length > 0) throw new Failure(usage);
 }
 
-/**
- * Removes locks of this clone's state that a killed Pulumi left: those of a process of this machine
- * that is no more.
- */
-function dropStaleLocks() {
-  const locks = path.join(stateFolder, ".pulumi/locks/organization", project, stack);
-  if (!fs.existsSync(locks)) return;
-  for (const file of fs.readdirSync(locks).map((name) => path.join(locks, name))) {
-    const { pid, hostname } = JSON.parse(fs.readFileSync(file, "utf8"));
-    if (hostname === os.hostname() && !isAlive(pid)) fs.rmSync(file);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
 /** Checks the settings and the machine, then has the stack ready to be worked on. */
 async function prepare() {
   const config = parseConfig(readSettings(stack, settings), process.cwd());
   await checkMachine(config);
-  selectBackend();
-  const complaint = await selectStack("--create");
+  pulumi.selectBackend();
+  const complaint = await pulumi.select("--create");
   if (complaint) throw new Failure(`Pulumi cannot create the stack ${stack}: ${complaint}`);
   return config;
 }
@@ -311,23 +276,6 @@ function manifestsOf({ executor, script, profile }: StackConfig): string | undef
   if (executor.kind !== "kubernetes") return undefined;
   const cluster = { ...executor, namespace: namespaceName(stack), serviceAccount: "k6" };
   return manifestsAhead(stack, script, profile, cluster);
-}
-
-/**
- * Selects the stack, or gives Pulumi's complaint. Pulumi writes a new stack's encryption salt into
- * the stack's file, which is committed: it gets a copy to work on instead, which keeps the salt.
- */
-async function selectStack(...create: "--create"[]): Promise<string | undefined> {
-  const committed = `Pulumi.${stack}.yaml`;
-  const before = readIfThere(committed);
-  const selected = await ask("stack", "select", ...create);
-  if (!selected.ok) return selected.complaint.trim() || "it does not say why";
-  const saltOf = (text: string) => parse(text)?.encryptionsalt;
-  const salt = saltOf(readIfThere(committed)) ?? saltOf(readIfThere(stackFile));
-  if (before) fs.writeFileSync(committed, before);
-  const missing = salt && !saltOf(before) ? `\nencryptionsalt: ${salt}\n` : "";
-  fs.writeFileSync(stackFile, before + missing);
-  return undefined;
 }
 
 async function checkMachine(config: StackConfig) {
@@ -340,32 +288,6 @@ async function checkMachine(config: StackConfig) {
   throw new Failure(`${missing.name} ${missing.found}: ${missing.todo}${instead}`);
 }
 
-/** Without a backend of the user's own, state is kept in this clone under a generated passphrase. */
-function selectBackend() {
-  fs.mkdirSync(stateFolder, { recursive: true });
-  const { env } = process;
-  // A workflow has an empty text for a variable that its repository does not set.
-  for (const name of ["PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"]) {
-    if (env[name] === "" && !env.PULUMI_BACKEND_URL) delete env[name];
-  }
-  if (!env.PULUMI_ACCESS_TOKEN) {
-    env.PULUMI_BACKEND_URL ??= `file://./${stateFolder}`;
-    if (env.PULUMI_CONFIG_PASSPHRASE === undefined && !env.PULUMI_CONFIG_PASSPHRASE_FILE) {
-      const file = path.join(stateFolder, "passphrase");
-      if (!fs.existsSync(file)) {
-        fs.writeFileSync(file, crypto.randomBytes(32).toString("base64url"), { mode: 0o600 });
-      }
-      env.PULUMI_CONFIG_PASSPHRASE_FILE = path.resolve(file);
-    }
-  }
-  env.PULUMI_SKIP_UPDATE_CHECK ??= "true";
-  // `--event-log` is one of the flags that Pulumi keeps for tools.
-  env.PULUMI_DEBUG_COMMANDS = "true";
-  dropStaleLocks();
-}
-
-const readIfThere = (file: string) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "");
-
 /** What a hint adds to a command of make. */
 const ofThisStack = stack === "dev" ? "" : ` STACK=${stack}`;
 
@@ -375,7 +297,7 @@ const loadTestUrn =
 
 /** The settings of the command line hold for this command alone: they go into the copy. */
 const changes = () => [
-  ...["--config-file", stackFile],
+  ...["--config-file", pulumi.stackFile],
   ...settings.flatMap((setting) => ["--config", setting]),
 ];
 
@@ -385,7 +307,7 @@ const testAgain = async (newest?: Summary) =>
 
 /** Whether the stack has been brought up before, so that its load test can be named. */
 async function isUp(): Promise<boolean> {
-  return (await ask("stack", "--show-urns")).output.includes(loadTestUrn);
+  return (await pulumi.ask("stack", "--show-urns")).output.includes(loadTestUrn);
 }
 
 const notUp = () => new Failure(`stack ${stack} is not up: run make up first`);
@@ -409,7 +331,7 @@ async function finishRotation(): Promise<void> {
   const { passwords, holders, late } = rotationOf(await resources(), loadTestUrn);
   if (late.length === 0) return;
   console.log("a change of passwords ended half-way; it is finished first\n");
-  if ((await pulumi("up", ...only([...passwords, ...holders]))) !== 0) throw halfRotated();
+  if ((await pulumi.run("up", ...only([...passwords, ...holders]))) !== 0) throw halfRotated();
 }
 
 /** For `up`, with nothing else touched. */
@@ -418,80 +340,10 @@ const only = (urns: string[]) => [
   ...urns.flatMap((urn) => ["--target", urn]),
 ];
 
-/** What the last Pulumi that was run complained of first. */
-let firstError: string | undefined;
-
-/** Of this process: another one may work on the stack, or try to. */
-const eventLog = path.join(stateFolder, `events.${stack}.${process.pid}`);
-/** Has Pulumi's engine write its events, for `loggedEvents`. */
-const withEvents = ["--event-log", eventLog];
-
-function loggedEvents(): EngineEvent[] {
-  const events = eventsOf(readIfThere(eventLog));
-  fs.rmSync(eventLog, { force: true });
-  [firstError] = errorsIn(events);
-  return events;
-}
-
-/**
- * Runs Pulumi for the person at the terminal; gives its exit code.
- *
- * @throws Failure when another one works on the stack
- */
-async function pulumi(...args: string[]): Promise<number> {
-  const child = spawn(pulumiCommand, [...args, "--stack", stack, ...withEvents], {
-    stdio: ["inherit", "inherit", "pipe"],
-  });
-  let complaint = "";
-  child.stderr.setEncoding("utf8").on("data", (text) => {
-    process.stderr.write(text);
-    complaint += text;
-  });
-  const code = await ended(child);
-  loggedEvents();
-  if (/currently locked by|update is currently in progress/.test(complaint)) {
-    throw new Failure(`another make or pulumi works on stack ${stack}: wait until it has ended`);
-  }
-  return code;
-}
-
-/** As `pulumi`; also gives what was shown, without its colours, and what the engine told. */
-async function observed(...args: string[]) {
-  const color = process.stdout.isTTY ? "always" : "never";
-  const all = [...args, "--color", color, "--stack", stack, ...withEvents];
-  const child = spawn(pulumiCommand, all, { stdio: ["inherit", "pipe", "inherit"] });
-  let text = "";
-  child.stdout.setEncoding("utf8").on("data", (data) => {
-    process.stdout.write(data);
-    text += data;
-  });
-  const exitCode = await ended(child);
-  return { exitCode, shown: stripVTControlCharacters(text), events: loggedEvents() };
-}
-
-async function ended(child: ChildProcess): Promise<number> {
-  const [code] = await once(child, "close");
-  return code ?? 1;
-}
-
-/** Asks Pulumi something on the side. */
-async function ask(...args: string[]): Promise<{ ok: boolean; output: string; complaint: string }> {
-  try {
-    const { stdout } = await promisify(execFile)(pulumiCommand, [...args, "--stack", stack], {
-      // A state with two dashboards is larger than the megabyte that Node takes by default.
-      maxBuffer: 1e9,
-    });
-    return { ok: true, output: stdout, complaint: "" };
-  } catch (error) {
-    const { stdout, stderr } = error as { stdout?: string; stderr?: string };
-    return { ok: false, output: stdout ?? "", complaint: String(stderr) };
-  }
-}
-
 const endedBadly = (exitCode: number) =>
   new Failure(
     `Pulumi ended with exit code ${exitCode}` +
-      (firstError ? `: ${firstError}` : "; its first error above says why"),
+      (pulumi.firstError ? `: ${pulumi.firstError}` : "; its first error above says why"),
   );
 
 /** The page that k6 made of a run; the runners of a cluster leave none. */

@@ -1,0 +1,180 @@
+/** Pulumi's command line for one stack: its backend, its settings, what it shows and what it says. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import * as crypto from "node:crypto";
+import { once } from "node:events";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { promisify, stripVTControlCharacters } from "node:util";
+import { parse } from "yaml";
+import { project } from "../config";
+import { type EngineEvent, errorsIn, eventsOf } from "./events";
+import { pulumiCommand } from "./prerequisites";
+
+/** A failure told in one line. */
+export class Failure extends Error {}
+
+/** Ignored by git: the state where no other backend is chosen, its passphrase, stack settings. */
+const stateFolder = ".state";
+
+export class Pulumi {
+  /** Has the stack's settings for this command, see `select`. */
+  readonly stackFile: string;
+  /** What the last Pulumi that was run complained of first. */
+  firstError?: string;
+  /** Of this process: another one may work on the stack, or try to. */
+  private readonly eventLog: string;
+
+  constructor(private readonly stack: string) {
+    this.stackFile = path.join(stateFolder, `Pulumi.${stack}.yaml`);
+    this.eventLog = path.join(stateFolder, `events.${stack}.${process.pid}`);
+  }
+
+  /** Without a backend of the user's own, state is kept in this clone under a generated passphrase. */
+  selectBackend() {
+    fs.mkdirSync(stateFolder, { recursive: true });
+    const { env } = process;
+    // A workflow has an empty text for a variable that its repository does not set.
+    for (const name of ["PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"]) {
+      if (env[name] === "" && !env.PULUMI_BACKEND_URL) delete env[name];
+    }
+    if (!env.PULUMI_ACCESS_TOKEN) {
+      env.PULUMI_BACKEND_URL ??= `file://./${stateFolder}`;
+      if (env.PULUMI_CONFIG_PASSPHRASE === undefined && !env.PULUMI_CONFIG_PASSPHRASE_FILE) {
+        const file = path.join(stateFolder, "passphrase");
+        if (!fs.existsSync(file)) {
+          fs.writeFileSync(file, crypto.randomBytes(32).toString("base64url"), { mode: 0o600 });
+        }
+        env.PULUMI_CONFIG_PASSPHRASE_FILE = path.resolve(file);
+      }
+    }
+    env.PULUMI_SKIP_UPDATE_CHECK ??= "true";
+    // `--event-log` is one of the flags that Pulumi keeps for tools.
+    env.PULUMI_DEBUG_COMMANDS = "true";
+    this.dropStaleLocks();
+  }
+
+  /**
+   * Removes locks of this clone's state that a killed Pulumi left: those of a process of this
+   * machine that is no more.
+   */
+  private dropStaleLocks() {
+    const locks = path.join(stateFolder, ".pulumi/locks/organization", project, this.stack);
+    if (!fs.existsSync(locks)) return;
+    for (const file of fs.readdirSync(locks).map((name) => path.join(locks, name))) {
+      const { pid, hostname } = JSON.parse(fs.readFileSync(file, "utf8"));
+      if (hostname === os.hostname() && !isAlive(pid)) fs.rmSync(file);
+    }
+  }
+
+  /**
+   * Selects the stack, or gives Pulumi's complaint. Pulumi writes a new stack's encryption salt into
+   * the stack's file, which is committed: it gets a copy to work on instead, which keeps the salt.
+   */
+  async select(...create: "--create"[]): Promise<string | undefined> {
+    const committed = `Pulumi.${this.stack}.yaml`;
+    const before = readIfThere(committed);
+    const selected = await this.ask("stack", "select", ...create);
+    if (!selected.ok) return selected.complaint.trim() || "it does not say why";
+    const saltOf = (text: string) => parse(text)?.encryptionsalt;
+    const salt = saltOf(readIfThere(committed)) ?? saltOf(readIfThere(this.stackFile));
+    if (before) fs.writeFileSync(committed, before);
+    const missing = salt && !saltOf(before) ? `\nencryptionsalt: ${salt}\n` : "";
+    fs.writeFileSync(this.stackFile, before + missing);
+    return undefined;
+  }
+
+  /** Removes a stack in which nothing is left. */
+  async remove() {
+    await this.ask("stack", "rm", "--yes", "--preserve-config");
+    fs.rmSync(this.stackFile);
+  }
+
+  /** Once there is no stack any more, removes what is kept for all of them. */
+  tidy() {
+    const others = fs.readdirSync(stateFolder).some((file) => file.startsWith("Pulumi."));
+    if (!others) fs.rmSync(stateFolder, { recursive: true });
+  }
+
+  /**
+   * Runs Pulumi for the person at the terminal; gives its exit code.
+   *
+   * @throws Failure when another one works on the stack
+   */
+  async run(...args: string[]): Promise<number> {
+    const child = this.start(args, ["inherit", "inherit", "pipe"]);
+    let complaint = "";
+    child.stderr!.setEncoding("utf8").on("data", (text) => {
+      process.stderr.write(text);
+      complaint += text;
+    });
+    const code = await ended(child);
+    this.loggedEvents();
+    if (/currently locked by|update is currently in progress/.test(complaint)) {
+      throw new Failure(
+        `another make or pulumi works on stack ${this.stack}: wait until it has ended`,
+      );
+    }
+    return code;
+  }
+
+  /** As `run`; also gives what was shown, without its colours, and what the engine told. */
+  async observe(...args: string[]) {
+    const color = process.stdout.isTTY ? "always" : "never";
+    const child = this.start([...args, "--color", color], ["inherit", "pipe", "inherit"]);
+    let text = "";
+    child.stdout!.setEncoding("utf8").on("data", (data) => {
+      process.stdout.write(data);
+      text += data;
+    });
+    const exitCode = await ended(child);
+    return { exitCode, shown: stripVTControlCharacters(text), events: this.loggedEvents() };
+  }
+
+  /** Asks Pulumi something on the side. */
+  async ask(...args: string[]): Promise<{ ok: boolean; output: string; complaint: string }> {
+    try {
+      const all = [...args, "--stack", this.stack];
+      // A state with two dashboards is larger than the megabyte that Node takes by default.
+      const { stdout } = await promisify(execFile)(pulumiCommand, all, { maxBuffer: 1e9 });
+      return { ok: true, output: stdout, complaint: "" };
+    } catch (error) {
+      const { stdout, stderr } = error as { stdout?: string; stderr?: string };
+      return { ok: false, output: stdout ?? "", complaint: String(stderr) };
+    }
+  }
+
+  /** As `ask`; also gives what the engine told. */
+  async look(...args: string[]) {
+    const answer = await this.ask(...args, "--event-log", this.eventLog);
+    return { ...answer, events: this.loggedEvents() };
+  }
+
+  private start(args: string[], stdio: ("inherit" | "pipe")[]): ChildProcess {
+    const all = [...args, "--stack", this.stack, "--event-log", this.eventLog];
+    return spawn(pulumiCommand, all, { stdio });
+  }
+
+  private loggedEvents(): EngineEvent[] {
+    const events = eventsOf(readIfThere(this.eventLog));
+    fs.rmSync(this.eventLog, { force: true });
+    [this.firstError] = errorsIn(events);
+    return events;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+const readIfThere = (file: string) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "");
+
+async function ended(child: ChildProcess): Promise<number> {
+  const [code] = await once(child, "close");
+  return code ?? 1;
+}
