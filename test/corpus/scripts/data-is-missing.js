@@ -1,0 +1,5 @@
+const users = open("../data/nobody.json");
+
+export default function () {
+  JSON.parse(users);
+}

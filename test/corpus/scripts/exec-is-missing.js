@@ -1,0 +1,5 @@
+export const options = {
+  scenarios: { gone: { executor: "shared-iterations", exec: "nowhere" } },
+};
+
+export default function () {}

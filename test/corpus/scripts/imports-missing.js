@@ -1,0 +1,5 @@
+import { nothing } from "../lib/nowhere.js";
+
+export default function () {
+  nothing();
+}

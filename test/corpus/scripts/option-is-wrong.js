@@ -1,0 +1,3 @@
+export const options = { iterations: "many" };
+
+export default function () {}

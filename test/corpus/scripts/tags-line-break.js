@@ -1,0 +1,11 @@
+import http from "k6/http";
+import { Counter } from "k6/metrics";
+
+const seen = new Counter("seen");
+
+export const options = { iterations: 3 };
+
+export default function () {
+  http.get(`${__ENV.BASE_URL}/`);
+  seen.add(1, { user: "Mina\n31" });
+}

@@ -1,0 +1,9 @@
+import { Counter } from "k6/metrics";
+
+const seen = new Counter("seen");
+
+export const options = { iterations: 3 };
+
+export default function () {
+  seen.add(2, { value: "high" });
+}

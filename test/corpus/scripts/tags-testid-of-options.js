@@ -1,0 +1,7 @@
+import http from "k6/http";
+
+export const options = { iterations: 2, tags: { testid: "mine" } };
+
+export default function () {
+  http.get(`${__ENV.BASE_URL}/`);
+}

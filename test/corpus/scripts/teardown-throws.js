@@ -1,0 +1,11 @@
+import http from "k6/http";
+
+export const options = { iterations: 2 };
+
+export default function () {
+  http.get(`${__ENV.BASE_URL}/`);
+}
+
+export function teardown() {
+  throw new Error("could not remove the users");
+}
