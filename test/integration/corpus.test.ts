@@ -2,9 +2,11 @@
  * No verdict is greener than k6's own, whatever the script: each script of `test/corpus`, and many
  * that are made up, is run by plain k6 and as a load test, and the two are compared.
  */
+import fc from "fast-check";
 import * as fs from "node:fs";
+import * as path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, type ExpectStatic } from "vitest";
-import type { Summary } from "../../runner/types";
+import { oneLine, type Summary } from "../../runner/types";
 import {
   compare,
   corpus,
@@ -14,7 +16,8 @@ import {
   type Compared,
 } from "../support/corpus";
 import { startTarget, type Target } from "../support/corpus-target";
-import { figuresOf, without } from "../support/corpus-points";
+import { anyScript } from "../support/corpus-generated";
+import { figuresOf, without, withoutSamples } from "../support/corpus-points";
 import { findParts, Rig, type Store } from "../support/rig";
 
 const minute = 60_000;
@@ -92,6 +95,40 @@ describe.concurrent("k6 and a load test agree on", () => {
     holds(expect, result);
   });
 });
+
+describe.concurrent("k6 and a load test agree on scripts that are made up", () => {
+  const seed = fc.readConfigureGlobal()?.seed ?? 0;
+
+  test.for([1, 2, 3, 4])("part %i", { timeout: 15 * minute }, async (part, { expect }) => {
+    const file = path.join(rig.folder, `generated-${part}.js`);
+    const agree = async ({ text, thresholds }: { text: string; thresholds: string[] }) => {
+      fs.writeFileSync(file, text);
+      const result = await both(file, target.http, compared.generated);
+      const { plain, ours, missing } = result;
+      holds(expect, result);
+      expect(repeatable(ours.points)).toEqual(repeatable(plain.points));
+
+      const silent = withoutSamples(thresholds, plain.samples);
+      const checks = plain.points.filter(({ metric }) => metric === "checks");
+      const checksFailed = checks.filter(({ value }) => value === 0).length > 0.01 * checks.length;
+      const lost = missing.length > 0;
+      const passes = plain.exitCode === 0 && silent.length === 0 && !checksFailed && !lost;
+      const told = ours.told.join("; ");
+      expect(ours.verdict, told).toBe(passes ? "passed" : "failed");
+      if (lost) expect(text).toMatch(cannotBeStored);
+      if (plain.exitCode > 0 || checksFailed || lost) return;
+      for (const threshold of silent) expect(told).toContain(oneLine(threshold));
+    };
+    await fc.assert(fc.asyncProperty(anyScript, agree), {
+      ...{ seed: seed + part, numRuns: 53 },
+      // A machine that is slow fails; a script that fails is made smaller only for so long.
+      ...{ interruptAfterTimeLimit: 10 * minute, markInterruptAsFailure: true },
+    });
+  });
+});
+
+/** In a script's text, what line protocol cannot hold in a tag, or as a value. */
+const cannotBeStored = /\\n|\\\\(?=[ ,="])|Infinity/;
 
 /** What holds of every script, however it ends. */
 function holds(expect: ExpectStatic, { plain, ours, greener, missing, unaccounted }: Compared) {

@@ -19,12 +19,16 @@ const kept = (tags: Record<string, string | null>) =>
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   );
 
-/** What k6 wrote down itself (`--out json`); nothing where it ended before its first sample. */
-export function pointsOfK6(file: string): Point[] {
+/** The lines of a file of k6's `--out json`; none where it ended before its first sample. */
+function linesOf(file: string) {
   if (!fs.existsSync(file)) return [];
   const lines = fs.readFileSync(file, "utf8").split("\n").filter(Boolean);
-  return lines
-    .map((line) => JSON.parse(line))
+  return lines.map((line) => JSON.parse(line));
+}
+
+/** What k6 wrote down itself. */
+export function pointsOfK6(file: string): Point[] {
+  return linesOf(file)
     .filter(({ type }) => type === "Point")
     .map(({ metric, data: { time, value, tags } }) => {
       // 2026-01-02T03:04:05.123456789+01:00, with up to nine digits
@@ -32,6 +36,25 @@ export function pointsOfK6(file: string): Point[] {
       const ns = `${Date.parse(seconds + zone) / 1000}${fraction.padEnd(9, "0")}`;
       return { metric, time: ns, value, tags: kept(tags) };
     });
+}
+
+/**
+ * Which thresholds of a script k6 found no sample for.
+ *
+ * @param file k6's `--out json`, in which it tells the tags that it reads in a threshold's name
+ */
+export function withoutSamples(thresholds: string[], file: string): string[] {
+  const lines = linesOf(file);
+  const points = lines.filter(({ type }) => type === "Point");
+  const parts = lines.flatMap(({ data }) => data.submetrics ?? []);
+  return thresholds.filter((threshold) => {
+    const [metric] = threshold.split("{");
+    const own = points.filter((point) => point.metric === metric);
+    // Two names may say the same, with spaces or quotes: k6 has the first.
+    const part = parts.find(({ name }) => name === threshold.replace(/\{\s*(.*?)\s*\}$/s, "{$1}"));
+    const tags = Object.entries(part?.tags ?? {});
+    return !own.some(({ data }) => tags.every(([key, text]) => data.tags[key] === text));
+  });
 }
 
 /** What InfluxDB holds of a run, asked as Grafana's user. */

@@ -37,6 +37,8 @@ export const scriptsFolder = path.join(folder, "scripts");
 /** What plain k6 did. */
 interface Plain {
   exitCode: number;
+  /** Its `--out json`, and the points in it. */
+  samples: string;
   points: Point[];
   /** What the script wrote, by name. */
   files: Record<string, string>;
@@ -92,14 +94,17 @@ async function runPlain({ folder, parts }: Rig, script: string, baseUrl: string)
   const options = ["--quiet", "--no-color", "--no-usage-report", "--env", `BASE_URL=${baseUrl}`];
   const child = spawn(parts.k6, ["run", ...options, "--out", `json=${samples}`, script], {
     ...{ cwd, stdio: "ignore" },
-    env: { ...process.env, K6_AUTO_EXTENSION_RESOLUTION: "false", NO_PROXY: "*" },
+    env: { ...withoutK6(process.env), K6_AUTO_EXTENSION_RESOLUTION: "false", NO_PROXY: "*" },
   });
   const exitCode = await new Promise<number>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code) => resolve(code ?? 137));
   });
-  return { exitCode, points: pointsOfK6(samples), files: filesIn(cwd) };
+  return { exitCode, samples, points: pointsOfK6(samples), files: filesIn(cwd) };
 }
+
+const withoutK6 = (env: NodeJS.ProcessEnv) =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith("K6_")));
 
 /** A load test, whose k6 also has its samples in a file: the stack knows no second output. */
 async function runOurs(rig: Rig, store: Store, script: string, baseUrl: string): Promise<Ours> {
