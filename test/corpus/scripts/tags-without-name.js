@@ -1,8 +1,9 @@
-import http from "k6/http";
+import { Counter } from "k6/metrics";
+
+const seen = new Counter("seen");
 
 export const options = { iterations: 2 };
 
-// k6 breaks down on a tag without a name: its stack overflows.
 export default function () {
-  http.get(`${__ENV.BASE_URL}/`, { tags: { "": "nameless" } });
+  seen.add(1, { "": "nameless" });
 }
