@@ -17,7 +17,7 @@ import {
 } from "../support/corpus";
 import { startTarget, type Target } from "../support/corpus-target";
 import { anyScript } from "../support/corpus-generated";
-import { figuresOf, without, withoutSamples } from "../support/corpus-points";
+import { figuresOf, nameInK6, without, withoutSamples } from "../support/corpus-points";
 import { findParts, Rig, type Store } from "../support/rig";
 
 const minute = 60_000;
@@ -109,6 +109,8 @@ describe.concurrent("k6 and a load test agree on scripts that are made up", () =
       expect(repeatable(ours.points)).toEqual(repeatable(plain.points));
 
       const silent = withoutSamples(thresholds, plain.samples);
+      // A load test adds system tags that thresholds need: what k6 alone has no sample for, it may.
+      if (withoutSamples(thresholds, ours.samples).length < silent.length) return;
       const checks = plain.points.filter(({ metric }) => metric === "checks");
       const checksFailed = checks.filter(({ value }) => value === 0).length > 0.01 * checks.length;
       const lost = missing.length > 0;
@@ -117,7 +119,7 @@ describe.concurrent("k6 and a load test agree on scripts that are made up", () =
       expect(ours.verdict, told).toBe(passes ? "passed" : "failed");
       if (lost) expect(text).toMatch(cannotBeStored);
       if (plain.exitCode > 0 || checksFailed || lost) return;
-      for (const threshold of silent) expect(told).toContain(oneLine(threshold));
+      for (const threshold of silent) expect(told).toContain(oneLine(nameInK6(threshold)));
     };
     await fc.assert(fc.asyncProperty(anyScript, agree), {
       ...{ seed: seed + part, numRuns: 53 },

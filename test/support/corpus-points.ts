@@ -53,11 +53,14 @@ export function withoutSamples(thresholds: string[], file: string): string[] {
     const [metric] = threshold.split("{");
     const own = points.filter((point) => point.metric === metric);
     // Two names may say the same, with spaces or quotes: k6 has the first.
-    const part = parts.find(({ name }) => name === threshold.replace(/\{\s*(.*?)\s*\}$/s, "{$1}"));
+    const part = parts.find(({ name }) => name === nameInK6(threshold));
     const tags = Object.entries(part?.tags ?? {});
     return !own.some(({ data }) => tags.every(([key, text]) => data.tags[key] === text));
   });
 }
+
+/** A threshold's name as k6 tells it. */
+export const nameInK6 = (threshold: string) => threshold.replace(/\{\s*(.*?)\s*\}$/s, "{$1}");
 
 /** What InfluxDB holds of a run, asked as Grafana's user. */
 export async function pointsStored(

@@ -50,7 +50,8 @@ export interface Ours {
   /** The reason of a failed run, and all warnings. */
   told: string[];
   summary: Summary;
-  /** What its k6 made, and what is stored of that. */
+  /** What its k6 made, as it wrote that down, and what is stored of it. */
+  samples: string;
   points: Point[];
   stored: Point[];
   dir: string;
@@ -77,7 +78,10 @@ export async function compare(
   const plain = await runPlain(rig, script, baseUrl);
   const ours = await runOurs(rig, store, script, baseUrl);
   const missing = without(ours.points, ours.stored);
-  const named = (metric: string) => ours.told.some((text) => wordIn(metric, text));
+  const named = (metric: string) =>
+    ours.told.some((text) =>
+      wordIn(metric === "http_reqs" ? "(http_reqs|requests)" : metric, text),
+    );
   return {
     ...{ plain, ours, missing },
     greener: ours.verdict === "passed" && plain.exitCode !== 0,
@@ -129,6 +133,7 @@ async function runOurs(rig: Rig, store: Store, script: string, baseUrl: string):
   return {
     ...{ verdict, summary, dir },
     told: [...(summary.reason ? [summary.reason] : []), ...summary.warnings],
+    samples,
     points: pointsOfK6(samples),
     stored: await pointsStored(rig.admin.url, store, name),
   };
