@@ -250,11 +250,11 @@ function readTarget(
     if (baseUrl) read.refuse("baseUrl", "must be empty, or target must be external");
     return { target: sample, allowedHosts };
   }
-  if (!/^https?:\/\/[^/\s?#@]+(\/[^\s?#]*)?$/.test(baseUrl) || !URL.canParse(baseUrl)) {
+  if (!/^(https?|wss?|grpc):\/\/[^/\s?#@]+(\/[^\s?#]*)?$/.test(baseUrl) || !URL.canParse(baseUrl)) {
     read.refuse(
       "baseUrl",
-      "must be a URL with http:// or https:// and without user, query or fragment, " +
-        "such as http://localhost:8080",
+      "must be a URL with http://, https://, ws://, wss:// or grpc:// and without user, query or " +
+        "fragment, such as http://localhost:8080",
     );
   }
   // As it was read for the check, so that k6, which reads more literally, goes to that very host.

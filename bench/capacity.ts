@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import * as os from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { write } from "../runner/influxdb";
-import { coincidences } from "../runner/verify";
+import { coincidences } from "../runner/proof";
 import { type Count, type Load, type Output, runShared } from "./load";
 import {
   type Bench,
@@ -359,7 +359,7 @@ async function measureRunners(lab: Lab, count: number, start: number): Promise<R
     const lost = done.requests - (stored ?? done.requests);
     // InfluxDB keeps one of two points with the same nanosecond and the same tags.
     const durationMs = lab.seconds * 1000;
-    const coincided = done.counts.map(({ requests }) => coincidences({ requests, durationMs }));
+    const coincided = done.counts.map(({ requests }) => coincidences(requests, durationMs));
     if (!store) besides.push(done.besides);
     const behind = store ? Math.max(0, done.besides - median(besides)) : 0;
     const kept = isKept({ dropped, behind }) && lost <= sum(coincided);

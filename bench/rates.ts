@@ -9,7 +9,7 @@ import {
   startTarget,
   value,
 } from "./machine";
-import { coincidences } from "../runner/verify";
+import { coincidences } from "../runner/proof";
 import { type Count, type Load, runGuide, runOurs, runOursWithoutOutput } from "./load";
 
 export interface Rates {
@@ -103,7 +103,7 @@ export async function measureRates(bench: Bench): Promise<Rates> {
 /** Whether more is missing than must be expected of requests that end at random moments. */
 function hasLost({ missing, requests, perSecond, refused }: Run): boolean {
   const durationMs = (requests / perSecond) * 1000;
-  return missing > (refused ? 0 : coincidences({ requests, durationMs }));
+  return missing > (refused ? 0 : coincidences(requests, durationMs));
 }
 
 async function runArm(bench: Bench, arm: Arm, load: Load, targetUrl: string): Promise<Run> {

@@ -50,6 +50,11 @@ export const panelOfHistory = (retention: string): Intervals => ({
 /** A whole run. A run id is made of letters, digits, `-` and `_`, so it needs no escaping. */
 export const run = (id: string): Scope => ({ where: `"testid" = '${id}'` });
 
+/** A whole run without what `setup()` and `teardown()` asked, which k6 tells by their group. */
+export const testOnly = (id: string): Scope => ({
+  where: `${run(id).where} AND "group" !~ /^::(setup|teardown)$/`,
+});
+
 /** The last minute, for alert rules: Grafana fills in the time range that goes with the rule. */
 export const recent: Scope = { where: "$timeFilter" };
 
@@ -89,6 +94,10 @@ export const droppedIterations = (scope: Scope) =>
 /** When the first request ended (its time) and how long it took, in milliseconds. */
 export const firstRequest = (scope: Scope) =>
   select(`first("value")`, `"http_req_duration"`, scope);
+
+/** The same of the first iteration. */
+export const firstIteration = (scope: Scope) =>
+  select(`first("value")`, `"iteration_duration"`, scope);
 
 /** Length of a rollup's interval. */
 const rollupSeconds = 10;

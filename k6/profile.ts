@@ -77,8 +77,8 @@ export type Figure = keyof typeof figures;
 /** Milliseconds, a share from 0 to 1, a whole number, or requests a second. */
 export type Unit = (typeof figures)[Figure]["unit"];
 
-/** The figures of a run. `checksRate` is absent for a script without checks. */
-export type Figures = Record<Exclude<Figure, "checksRate">, number> & { checksRate?: number };
+/** The figures of a run. One that was not measured is absent, such as those of HTTP without HTTP. */
+export type Figures = Partial<Record<Figure, number>>;
 
 /** One rule: what is compared, with which limit, and the same rule in k6's words. */
 export interface Rule {
@@ -179,6 +179,9 @@ export function arrivalRate(profile: LoadProfile): number {
   return profile.rate / (durationSeconds(profile.timeUnit) ?? NaN);
 }
 
+/** What k6's summary tells of each duration. */
+export const trendStats = ["avg", "min", "med", "max", "p(90)", "p(95)", "p(99)"];
+
 /** The `options` of the k6 script. */
 export function k6Options(profile: LoadProfile, thresholds: Thresholds) {
   const expressions: Record<string, string[]> = {};
@@ -201,7 +204,7 @@ export function k6Options(profile: LoadProfile, thresholds: Thresholds) {
     // Only what panels and selectors use: each further value of a tag is one more series for each
     // of nine measurements, and each tag makes every point longer.
     systemTags: ["name", "check", "scenario"],
-    summaryTrendStats: ["avg", "min", "med", "max", "p(90)", "p(95)", "p(99)"],
+    summaryTrendStats: trendStats,
     discardResponseBodies: true,
   };
 }

@@ -59,7 +59,7 @@ export async function rehearse(config: StackConfig, signal: AbortSignal) {
     const { id } = await runLoadTest(request, credentials, say, signal).catch(async (error) => {
       // A run that broke a limit has figures to show, too.
       const summary = latestRun(stack);
-      if (summary?.requests) await show(request, credentials, summary.id);
+      if (summary?.startedAt) await show(request, credentials, summary.id);
       throw error;
     });
     await show(request, credentials, id);
@@ -71,7 +71,10 @@ export async function rehearse(config: StackConfig, signal: AbortSignal) {
   async function show(request: RunRequest, { reader }: Credentials, id: string) {
     const summary = latestRun(stack);
     if (!summary) return;
-    console.log(`\n${await charts({ influxdb: request.influxdb, reader }, summary)}\n`);
+    const drawn = summary.requests
+      ? await charts({ influxdb: request.influxdb, reader }, summary)
+      : "  no HTTP requests in this run";
+    console.log(`\n${drawn}\n`);
     console.log(`${table(summary)}\n`);
     console.log(`report  ${runsFolder}/${id}/report.html`);
   }

@@ -6,67 +6,120 @@ import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import * as tar from "tar-stream";
 import { ownScript } from "../k6/profile";
-import { ended, k6Arguments, k6Config, k6Environment, memoryFor, versionOf } from "./k6";
+import {
+  ended,
+  inspectArguments,
+  k6Arguments,
+  k6Config,
+  k6Environment,
+  memoryFor,
+  plainEnvironment,
+  versionOf,
+} from "./k6";
 import { scriptFiles } from "./script";
 import { type Credentials, type Executor, RunFailure, type RunRequest } from "./types";
 
 const exec = promisify(execFile);
+
+/** Where everything is in a container. */
+const folder = "/load-test";
+const out = `${folder}/out`;
 
 export function dockerExecutor(
   request: RunRequest,
   credentials: Credentials,
   { image, network }: { image: string; network: string },
 ): Executor {
+  const script = path.resolve(request.script);
+  const within = `${folder}/script`;
+  const place = { script: `${within}/${path.basename(script)}`, files: `${out}/files` };
+
+  /** Runs k6 in a container of its own, with `entry` as its standard input; gives what `use` does. */
+  async function inContainer<T>(
+    { id, args, env = {}, config = "", network }: Contained,
+    use: (start: () => ChildProcess, container: string) => Promise<T>,
+    entry: string,
+  ): Promise<T> {
+    const container = `${id}-k6`;
+    const memory = `${memoryFor(request.profile.maxVUs)}m`;
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    await removeLeftContainers(request.stack);
+    await docker(
+      ...["create", "--interactive", "--workdir", within],
+      ...["--name", container, "--label", `coupon-load-test.stack=${request.stack}`],
+      ...["--network", network, "--cap-drop", "ALL"],
+      ...["--security-opt", "no-new-privileges"],
+      // What is copied goes into a volume of its own: Docker copies nothing into a read-only system.
+      ...["--read-only", "--tmpfs", "/tmp", "--volume", folder],
+      // No limit of processors: k6 short of them would measure itself.
+      ...["--memory", memory, "--memory-swap", memory, "--pids-limit", "1024"],
+      ...variables.flatMap((each) => ["--env", each]),
+      image,
+      ...args,
+    );
+    try {
+      await copyIn(`${container}:${folder}`, script, config);
+      const start = () => {
+        const k6 = spawn("docker", ["start", "--attach", "--interactive", container]);
+        // One that ends before it has read all has said why.
+        k6.stdin.on("error", () => undefined).end(entry);
+        return k6;
+      };
+      return await use(start, container);
+    } finally {
+      // Where Docker went away, the next run or `make destroy` removes it.
+      await docker("rm", "--force", "--volumes", container).catch(() => undefined);
+    }
+  }
+
   return {
     version: () => versionOf(["docker", "run", "--rm", "--network", "none", image]),
-    async run(id, dir, signal) {
-      const place = await placeInDocker(request, image, network);
-      const folder = "/load-test";
-      const out = `${folder}/out`;
-      const container = `${id}-k6`;
-      const script = path.resolve(request.script);
-      const memory = `${memoryFor(request.profile.maxVUs)}m`;
-      const args = k6Arguments(request, id, {
-        config: `${folder}/config.json`,
-        out,
-        script: `${folder}/script/${path.basename(script)}`,
-        baseUrl: place.baseUrl,
-      });
-      const env = Object.entries(k6Environment(out)).map(([name, value]) => `${name}=${value}`);
-      await removeLeftContainers(request.stack);
-      await docker(
-        "create",
-        ...["--name", container, "--label", `coupon-load-test.stack=${request.stack}`],
-        ...["--network", place.network, "--cap-drop", "ALL"],
-        ...["--security-opt", "no-new-privileges"],
-        // What is copied goes into a volume of its own: Docker copies nothing into a read-only system.
-        ...["--read-only", "--tmpfs", "/tmp", "--volume", folder],
-        // No limit of processors: k6 short of them would measure itself.
-        ...["--memory", memory, "--memory-swap", memory, "--pids-limit", "1024"],
-        ...env.flatMap((each) => ["--env", each]),
-        image,
-        ...args,
+    async inspect(id, dir, entry, signal) {
+      const { network: joined, baseUrl } = await placeInDocker(request, image, network);
+      const args = inspectArguments(request, id, baseUrl);
+      let options = "";
+      const print = (text: string) => (options += text);
+      const container = { id, args, env: plainEnvironment, network: joined };
+      const end = await inContainer(
+        container,
+        (start, name) => ended(start(), dir, signal, () => stop(name, "KILL"), print),
+        entry(place),
       );
-      try {
-        await copyIn(
-          `${container}:${folder}`,
-          script,
-          k6Config(request, credentials, place.influxdbUrl, place.hosts),
-        );
-        const k6 = spawn("docker", ["start", "--attach", container], {
-          stdio: ["ignore", "pipe", "pipe"],
-        });
-        const end = await ended(k6, dir, signal, () => {
-          execFile("docker", ["kill", "--signal", "INT", container], () => undefined);
-        });
-        await copyOut(container, out, dir);
-        return [end];
-      } finally {
-        // Where Docker went away, the next run or `make destroy` removes it.
-        await docker("rm", "--force", "--volumes", container).catch(() => undefined);
-      }
+      return { ...end, options };
+    },
+    async run(id, dir, entry, signal) {
+      const { influxdbUrl, hosts, ...at } = await placeInDocker(request, image, network);
+      const container = {
+        ...{ id, network: at.network, env: k6Environment(out) },
+        args: k6Arguments(request, id, `${folder}/config.json`, at.baseUrl),
+        config: k6Config(request, credentials, influxdbUrl, hosts),
+      };
+      const end = await inContainer(
+        container,
+        async (start, name) => {
+          const end = await ended(start(), dir, signal, () => stop(name, "INT"));
+          await copyOut(name, out, dir);
+          return end;
+        },
+        entry(place),
+      );
+      return [end];
     },
   };
+}
+
+/** What differs between containers of k6. */
+interface Contained {
+  id: string;
+  args: string[];
+  env?: Record<string, string>;
+  config?: string;
+  network: string;
+}
+
+/** Sends k6 a signal. */
+function stop(container: string, signal: "INT" | "KILL") {
+  execFile("docker", ["kill", "--signal", signal, container], () => undefined);
 }
 
 /**
@@ -130,6 +183,7 @@ async function copyIn(folder: string, script: string, config: string) {
   const pack = tar.pack();
   // k6's image runs as a user of its own: everything must be readable, `out` writable by any user.
   pack.entry({ name: "out", type: "directory", mode: 0o777 });
+  pack.entry({ name: "out/files", type: "directory", mode: 0o777 });
   pack.entry({ name: "config.json", mode: 0o444 }, config);
   for (const { name, content } of scriptFiles(script)) {
     pack.entry({ name: `script/${name}`, mode: 0o444 }, content);
@@ -150,7 +204,8 @@ async function copyOut(container: string, from: string, to: string) {
   extract.on("entry", (header, stream, next) => {
     const done = () => next();
     if (header.type !== "file") return void stream.on("end", done).resume();
-    const file = fs.createWriteStream(path.join(to, path.basename(header.name)));
+    const kept = path.basename(path.dirname(header.name)) === "files" ? "files" : "";
+    const file = fs.createWriteStream(path.join(to, kept, path.basename(header.name)));
     stream.pipe(file).on("finish", done);
   });
   await Promise.all([pipeline(copy.stdout, extract), succeeded(copy)]);

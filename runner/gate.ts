@@ -1,4 +1,6 @@
 /** What must hold before load is made: the target answers, points can be written and read. */
+import { once } from "node:events";
+import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { query, write } from "./influxdb";
 import { type Credentials, type Login, RunFailure, type RunRequest } from "./types";
@@ -107,6 +109,45 @@ export async function waitForAnswer(
   throw new RunFailure(`${url} gave no good answer for ${seconds} s (${problem})`);
 }
 
+/** A WebSocket's address as one of HTTP, by which it answers, too, if only to ask for more. */
+export const askedByHttp = (url: string) => url.replace(/^ws/, "http");
+
+/** Waits until the target answers: over HTTP, or, if it speaks gRPC, by taking a connection. */
+async function answers(
+  url: string,
+  health: string | undefined,
+  allowedHosts: string[],
+  signal: AbortSignal,
+) {
+  if (url.startsWith("grpc:")) return waitForConnection(url, 30, signal);
+  const start = askedByHttp(url);
+  const ready = (response: Response) => !health || response.ok;
+  const answer = await waitForAnswer(start + (health ?? ""), 30, signal, ready);
+  if (!health) await requireAllowedRedirects(start, answer, allowedHosts);
+}
+
+/** @throws RunFailure after `seconds` in which nobody took a connection, or when `signal` fires */
+async function waitForConnection(url: string, seconds: number, signal: AbortSignal) {
+  const { hostname, port } = new URL(url);
+  const at = { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port || 443) };
+  const deadline = Date.now() + seconds * 1000;
+  let problem = "";
+  while (Date.now() < deadline) {
+    signal.throwIfAborted();
+    const socket = connect({ ...at, timeout: 5000 });
+    try {
+      await once(socket, "connect", { signal: AbortSignal.timeout(5000) });
+      return;
+    } catch (error) {
+      problem = (error as { code?: string }).code ?? String(error);
+    } finally {
+      socket.destroy();
+    }
+    await sleep(200);
+  }
+  throw new RunFailure(`${url} took no connection for ${seconds} s (${problem})`);
+}
+
 /** Opens the gate, or throws a RunFailure that names what kept it shut. */
 export async function gate(
   request: RunRequest,
@@ -115,17 +156,16 @@ export async function gate(
 ): Promise<void> {
   const { target, influxdb } = request;
   const { url, health } = target;
-  const ready = (response: Response) => !health || response.ok;
   // A target that tells its health is the stack's own, wherever it listens.
   if (!health && !hostIsAllowed(url, request.allowedHosts)) {
     throw new RunFailure(`the target ${url} is on a host that allowedHosts does not name`);
   }
   // What pods of a cluster see may be another matter, so there the executor has one of them ask.
   if (request.executor.kind !== "kubernetes") {
-    const answer = await waitForAnswer(url + (health ?? ""), 30, signal, ready).catch((error) => {
+    await answers(url, health, request.allowedHosts, signal).catch((error) => {
+      if (error instanceof RunFailure && /^the target /.test(error.message)) throw error;
       throw new RunFailure(`the target did not answer: ${error.message}`);
     });
-    if (!health) await requireAllowedRedirects(url, answer, request.allowedHosts);
   }
 
   // One point of one series, overwritten by each run: proof that writer and reader work together.

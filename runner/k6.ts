@@ -3,7 +3,7 @@ import { type ChildProcess, execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
-import { k6Options } from "../k6/profile";
+import { withoutOptions } from "./declared";
 import { type Credentials, type Ended, oneLine, RunFailure, type RunRequest } from "./types";
 
 /** k6's version, such as `v1.8.1`. @throws RunFailure when the command cannot be started */
@@ -19,23 +19,27 @@ export async function versionOf([command, ...args]: string[]): Promise<string> {
 }
 
 /** The command line. It holds no secret: the writer's password is in the configuration file. */
-export function k6Arguments(
-  request: RunRequest,
-  id: string,
-  at: { config: string; out: string; script: string; baseUrl: string },
-): string[] {
-  const outputs = outputArguments(id, at.config, `${at.out}/k6-summary.json`);
-  return ["run", ...outputs, ...scriptArguments(request, at.baseUrl), at.script];
-}
+export const k6Arguments = (request: RunRequest, id: string, config: string, baseUrl: string) => [
+  ...["run", ...outputArguments(config), ...scriptArguments(request, id, baseUrl), "-"],
+];
 
-/** Where a run's points and summary go. */
-export const outputArguments = (id: string, config: string, summary: string) => [
-  ...["--config", config, "--out", "influxdb", "--tag", `testid=${id}`],
-  ...["--summary-export", summary, "--no-color", "--no-usage-report"],
+/** The command line that has k6 read a script and tell its options. */
+export const inspectArguments = (request: RunRequest, id: string, baseUrl: string) => [
+  ...["inspect", "--no-color", ...scriptArguments(request, id, baseUrl), "-"],
+];
+
+/** Where a run's points go. */
+export const outputArguments = (config: string) => [
+  ...["--config", config, "--out", "influxdb", "--no-color", "--no-usage-report"],
 ];
 
 /** What a script finds in its `__ENV`. */
-export const scriptArguments = ({ profile, thresholds }: RunRequest, baseUrl: string) => [
+export const scriptArguments = (
+  { profile, thresholds }: RunRequest,
+  id: string,
+  baseUrl: string,
+) => [
+  ...["--env", `TESTID=${id}`],
   ...["--env", `BASE_URL=${baseUrl}`],
   ...["--env", `PROFILE=${JSON.stringify(profile)}`],
   ...["--env", `THRESHOLDS=${JSON.stringify(thresholds)}`],
@@ -60,31 +64,34 @@ export const plainEnvironment = {
   NO_PROXY: "*",
 };
 
-/**
- * k6's configuration file: the store, and options for scripts that set none of their own (a
- * script's options win over the file's).
- */
+/** The environment of a k6 that is a process of this machine: none of its options come from here. */
+export const localEnvironment = () => ({ ...withoutOptions(process.env), ...plainEnvironment });
+
+/** k6's configuration file: the store, and where this machine is. */
 export function k6Config(
-  { profile, thresholds, influxdb }: RunRequest,
+  { influxdb }: RunRequest,
   { writer: { username, password } }: Credentials,
   addr: string,
   hosts?: Record<string, string>,
 ): string {
-  // Not for all scripts: a scenario of ours, and no bodies, which somebody's checks may read.
-  const { scenarios: _, discardResponseBodies: __, ...options } = k6Options(profile, thresholds);
   const store = { addr, db: influxdb.database, username, password };
-  return JSON.stringify({ ...options, hosts, collectors: { influxdb: store } });
+  return JSON.stringify({ hosts, collectors: { influxdb: store } });
 }
 
-/** Keeps k6's output and waits for its end; on `signal` asks it to stop, and after 15 s ends it. */
+/**
+ * Keeps k6's output and waits for its end; on `signal` asks it to stop, and after 15 s ends it. What
+ * it prints on standard output goes to `print`, if there is one.
+ */
 export async function ended(
   child: ChildProcess,
   dir: string,
   signal: AbortSignal,
   stop: () => void,
+  print?: (text: string) => void,
 ): Promise<Ended> {
   const log = fs.createWriteStream(path.join(dir, "k6.log"), { flags: "a" });
-  child.stdout?.pipe(log, { end: false });
+  if (print) child.stdout?.setEncoding("utf8").on("data", print);
+  else child.stdout?.pipe(log, { end: false });
   child.stderr?.pipe(log, { end: false });
   let force: NodeJS.Timeout | undefined;
   const onAbort = () => {

@@ -4,10 +4,11 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { type Api, connect, reasonOf } from "./cluster";
-import { allowedRedirect } from "./gate";
-import { k6Config, scriptArguments } from "./k6";
+import { isWhole } from "./ending";
+import { allowedRedirect, askedByHttp } from "./gate";
+import type { Entry } from "./entry";
+import { inspectArguments, k6Config, localEnvironment, scriptArguments } from "./k6";
 import { isStarter, k6Of, Runner, Waiting } from "./pods";
 import {
   type Asked,
@@ -49,8 +50,13 @@ export function kubernetesExecutor(
         return passGate(api, request, cluster, signal);
       });
     },
-    async run(id, dir, signal) {
-      const packed = await pack(request, cluster, dir);
+    async inspect(id, dir, entry) {
+      const args = inspectArguments(request, id, podUrlOf(request));
+      const { stdout, ...end } = await ownK6(request, cluster, dir, args, entry);
+      return { ...end, options: stdout };
+    },
+    async run(id, dir, entry, signal) {
+      const packed = await pack(request, cluster, id, dir, entry);
       if (typeof packed === "number") return [{ dir, exitCode: packed }];
       const api = await connect(cluster);
       const url = request.influxdb.podUrl ?? request.influxdb.url;
@@ -78,6 +84,37 @@ async function cleanly<T>(api: Api, work: () => Promise<T>): Promise<T> {
   }
 }
 
+const podUrlOf = ({ target }: Pick<RunRequest, "target">) => target.podUrl ?? target.url;
+
+/**
+ * Runs k6 of this machine in the script's folder, with the entry as its standard input, and keeps its
+ * log. A pod's folder takes what the script's summary writes, and is gone with it.
+ */
+async function ownK6(
+  request: RunRequest,
+  { binary }: Cluster,
+  dir: string,
+  args: string[],
+  entry: Entry,
+) {
+  const script = path.resolve(request.script);
+  const k6 = execFile(binary, args, {
+    ...{ cwd: path.dirname(script), env: localEnvironment(), maxBuffer: 1 << 26 },
+  });
+  k6.stdin?.on("error", () => undefined).end(entry({ script, files: "/tmp" }));
+  let [stdout, stderr] = ["", ""];
+  k6.stdout?.on("data", (text) => (stdout += text));
+  k6.stderr?.on("data", (text) => (stderr += text));
+  const exitCode = await new Promise<number>((resolve, reject) => {
+    k6.once("error", ({ message }) =>
+      reject(new RunFailure(`k6 cannot be started (${binary}): ${message}`)),
+    );
+    k6.once("close", (code) => resolve(code ?? 137));
+  });
+  fs.appendFileSync(path.join(dir, "k6.log"), stderr);
+  return { dir, exitCode, stdout };
+}
+
 /**
  * Has k6 of this machine pack the script with all that it needs; gives k6's exit code, and its log
  * in `dir`, when the script is not right.
@@ -86,24 +123,29 @@ async function cleanly<T>(api: Api, work: () => Promise<T>): Promise<T> {
  */
 async function pack(
   request: RunRequest,
-  { binary, parallelism }: Cluster,
+  cluster: Cluster,
+  id: string,
   dir: string,
+  entry: Entry,
 ): Promise<Buffer | number> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
-  const [archive, log] = [path.join(folder, "archive.tar"), path.join(dir, "k6.log")];
+  const archive = path.join(folder, "archive.tar");
   try {
-    const script = path.resolve(request.script);
-    const baseUrl = request.target.podUrl ?? request.target.url;
-    const args = ["archive", ...scriptArguments(request, baseUrl), "--archive-out", archive];
-    const { stderr } = await promisify(execFile)(binary, [...args, "--no-color", script]);
+    const variables = scriptArguments(request, id, podUrlOf(request));
+    const args = ["archive", ...variables, "--archive-out", archive, "--no-color", "-"];
+    const packing = await ownK6(request, cluster, dir, args, entry);
+    if (packing.exitCode !== 0) return packing.exitCode;
     const inspect = ["inspect", "--execution-requirements", archive];
-    const { stdout } = await promisify(execFile)(binary, inspect);
+    const { exitCode, stdout } = await ownK6(request, cluster, dir, inspect, () => "");
+    if (exitCode !== 0) return exitCode;
     // As k6 says it when it runs: so the time that the test may take is known, see `timeFor`.
     const { totalDuration, maxVUs } = JSON.parse(stdout);
-    fs.appendFileSync(log, `${stderr}${totalDuration} max duration (incl. graceful stop)\n`);
-    if (maxVUs < parallelism) {
+    const log = path.join(dir, "k6.log");
+    fs.appendFileSync(log, `${totalDuration} max duration (incl. graceful stop)\n`);
+    if (maxVUs < cluster.parallelism) {
       throw new RunFailure(
-        `the script has ${maxVUs} virtual users at most, fewer than there are runners (${parallelism})`,
+        `the script has ${maxVUs} virtual users at most, fewer than there are runners ` +
+          `(${cluster.parallelism})`,
       );
     }
     const packed = fs.readFileSync(archive);
@@ -114,14 +156,6 @@ async function pack(
       );
     }
     return packed;
-  } catch (error) {
-    const { code, stderr, message } = error as { code?: unknown; stderr?: string; message: string };
-    if (error instanceof RunFailure) throw error;
-    if (typeof code !== "number") {
-      throw new RunFailure(`k6 cannot be started (${binary}): ${message}`);
-    }
-    fs.appendFileSync(log, stderr ?? "");
-    return code;
   } finally {
     fs.rmSync(folder, { recursive: true });
   }
@@ -144,7 +178,7 @@ async function passGate(
   signal: AbortSignal,
 ): Promise<string> {
   const store = `${influxdb.podUrl ?? influxdb.url}/ping`;
-  const start = (target.podUrl ?? target.url) + (target.health ?? "");
+  const start = askedByHttp(podUrlOf({ target })) + (target.health ?? "");
   const asked: Asked[] = [
     { url: store, mustBeOk: true },
     { url: start, mustBeOk: Boolean(target.health) },
@@ -234,7 +268,7 @@ async function watch(
 
       for (const runner of runners) await runner.look(api, pods);
       const ended = runners.filter(({ exitCode }) => exitCode !== undefined);
-      const bad = ended.find(({ exitCode }) => exitCode !== 0 && exitCode !== 99);
+      const bad = ended.find(({ exitCode }) => !isWhole(exitCode!));
       if (bad) return [bad.end()];
       if (ended.length === parallelism) return runners.map((each) => each.end());
 

@@ -106,42 +106,14 @@ export class Runner {
     return { name, dir: this.dir, exitCode: this.exitCode! };
   }
 
-  /** Keeps what the pod has said, apart from the summary that k6 has put into it. */
+  /** Keeps what the pod has said. */
   async keepLog(api: Api) {
     await this.stopFollowing?.();
     const pod = this.seen?.metadata?.name;
     const whole = pod ? await api.logOf(pod) : "";
-    const { log, summary } = partLog(whole);
     // What was followed is all there is of a pod that is gone.
-    if (whole) fs.writeFileSync(this.file("k6.log"), log);
-    if (summary) fs.writeFileSync(this.file("k6-summary.json"), summary);
+    if (whole) fs.writeFileSync(this.file("k6.log"), whole);
   }
 
   private file = (name: string) => path.join(this.dir, name);
-}
-
-/** k6's summary in what it has printed, and the rest; what a script prints at its end may touch it. */
-export function partLog(whole: string): { log: string; summary?: string } {
-  const isLog = (line: string) => line.startsWith("time=");
-  const begin = /\{\n(?:time=[^\n]*\n)* {4}"(?:metrics|root_group|setup_data)":/g;
-  for (const { index } of whole.matchAll(begin)) {
-    const end = whole.indexOf("\n}", index) + "\n}".length;
-    const lines = whole.slice(index, end).split("\n");
-    const summary = lines.filter((line) => !isLog(line)).join("\n");
-    if (!isSummary(summary)) continue;
-    const [before, after] = [whole.slice(0, index), whole.slice(end)];
-    const rest = [before.replace(/\n$/, ""), ...lines.filter(isLog), after.replace(/^\n/, "")];
-    return { log: rest.join("\n"), summary };
-  }
-  return { log: whole };
-}
-
-/** Whether a text is k6's summary, rather than what a script has made of all that k6 gives it. */
-function isSummary(text: string): boolean {
-  try {
-    const all = JSON.parse(text);
-    return "metrics" in all && !("state" in all);
-  } catch {
-    return false;
-  }
 }

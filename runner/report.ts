@@ -30,10 +30,14 @@ const formatRounded = (figure: Figure, value: number) =>
   format(allFigures[figure].unit, rounded<Partial<Figures>>({ [figure]: value })[figure] ?? value);
 
 /** The line that says why a rule failed. */
-export function breach({ label, unit, value, comparison, limit }: JudgedRule): string {
+export function breach({ label, unit, value = 0, comparison, limit }: JudgedRule): string {
   const side = comparison === "<=" ? "over" : "under";
   return `${label} ${format(unit, value)} is ${side} the limit of ${format(unit, limit)}`;
 }
+
+/** The line that says that a limit had nothing to be compared with. */
+export const notMeasured = ({ label, unit, comparison, limit }: JudgedRule) =>
+  `${label}: not measured, so the limit ${comparison} ${format(unit, limit)} is not kept`;
 
 /** The line that says what got worse than `maxRegression` allows. */
 export function regression(judged: JudgedRegression, baselineId: string): string {
@@ -61,7 +65,7 @@ function rows(summary: Summary): string[][] {
   const valueOf = (figure: Figure) =>
     (summary as Partial<Figures>)[figure] ??
     summary.thresholds.find((each) => each.figure === figure)?.value;
-  const row = (figure: Figure, value: number) => {
+  const row = (figure: Figure, value?: number) => {
     const rule = summary.thresholds.find((each) => each.figure === figure);
     const limit = rule ? `${rule.comparison} ${format(rule.unit, rule.limit)}` : "";
     const before = baseline?.figures[figure];
@@ -71,13 +75,15 @@ function rows(summary: Summary): string[][] {
     ];
     const { label, unit } = allFigures[figure];
     const holds = rule ? (rule.passed ? "ok" : "FAILED") : "";
-    return [label, format(unit, value), limit, holds, ...(baseline ? compared : [])];
+    const shown = value === undefined ? "not measured" : format(unit, value);
+    return [label, shown, limit, holds, ...(baseline ? compared : [])];
   };
   return [
     ["figure", "value", "limit", "", ...(baseline ? ["baseline", "difference"] : [])],
     ...figureNames.flatMap((figure) => {
       const value = valueOf(figure);
-      return value === undefined ? [] : [row(figure, value)];
+      const judged = summary.thresholds.some((each) => each.figure === figure);
+      return value === undefined && !judged ? [] : [row(figure, value)];
     }),
   ];
 }
@@ -138,17 +144,22 @@ export function columns(rows: string[][]): string {
 
 /** The verdict in one line. */
 export function headline(summary: Summary): string {
-  const { id, verdict, p99Ms, p95Ms, avgMs, rps } = summary;
-  const figures =
-    rps === undefined ? "" : `, p99 ${p99Ms} ms, p95 ${p95Ms} ms, average ${avgMs} ms, ${rps}/s`;
-  return `run ${id}: ${verdict}${figures}`;
+  const { id, verdict } = summary;
+  const shown = (["p99Ms", "p95Ms", "avgMs", "rps"] as const).flatMap((figure) => {
+    const value = summary[figure];
+    if (value === undefined) return [];
+    const text = formatRounded(figure, value);
+    return figure === "rps" ? [text] : [`${allFigures[figure].label} ${text}`];
+  });
+  const none = summary.startedAt && shown.length === 0 ? ["no HTTP requests in this run"] : [];
+  return [`run ${id}: ${verdict}`, ...shown, ...none].join(", ");
 }
 
 /** The verdict as a table for the terminal. */
 export function table(summary: Summary): string {
   const title = `run ${summary.id}: ${summary.verdict}`;
   const warnings = summary.warnings.map((warning) => `\n\nwarning: ${warning}`).join("");
-  if (summary.requests === undefined) return title + warnings;
+  if (summary.startedAt === undefined) return title + warnings;
   return `${title}\n\n${columns(rows(summary))}\n\n${comparedWith(summary)}${warnings}`;
 }
 
@@ -156,7 +167,7 @@ export function table(summary: Summary): string {
 export function markdown(summary: Summary): string {
   const lines = [`### Load test ${summary.verdict}: \`${summary.id}\``, ""];
   if (summary.reason) lines.push(`**${summary.reason}**`, "");
-  if (summary.requests !== undefined) {
+  if (summary.startedAt !== undefined) {
     lines.push(markdownTable(rows(summary)), "", comparedWith(summary), "");
     lines.push(`${summary.startedAt} to ${summary.endedAt}, k6 ${summary.k6Version}`, "");
   }

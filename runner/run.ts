@@ -1,18 +1,31 @@
 /** One load test from gate to record: gate, k6, proof of the points, verdict, `runs/<id>/`. */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { durationSeconds, ownScript, rules } from "../k6/profile";
+import { durationSeconds, type Figures, ownScript, rules } from "../k6/profile";
 import { heartbeat } from "../dashboards/queries";
+import { breachedIn, type Counts, countsOf, keepSummary, together } from "./counts";
+import {
+  declaredBy,
+  type Declared,
+  hooksOf,
+  optionsFor,
+  readLog,
+  strayVariables,
+} from "./declared";
+import { endingOf, interruptedIterations, lastError, lastRefusal, summaryProblem } from "./ending";
+import { inspectEntry, newMark, runEntry, takeTold } from "./entry";
+import { executorFor } from "./executor";
 import { gate, waitForAnswer } from "./gate";
 import { write } from "./influxdb";
-import { executorFor } from "./executor";
 import { patienceToStart } from "./kubernetes";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
-import { breach, headline, markdown, regression, rounded } from "./report";
-import { exportsOf } from "./script";
+import { prove } from "./proof";
+import { breach, headline, markdown, notMeasured, regression, rounded } from "./report";
 import {
   type Credentials,
   type Ended,
+  type Executor,
+  type JudgedRule,
   oneLine,
   RunFailure,
   type RunRequest,
@@ -20,16 +33,7 @@ import {
   stackOf,
   type Summary,
 } from "./types";
-import {
-  breachedInK6,
-  coincidences,
-  k6Count,
-  progress,
-  readJson,
-  seriesWarning,
-  type Source,
-  verify,
-} from "./verify";
+import { measure, progress, readJson, seriesWarning, type Source } from "./verify";
 
 /** Where runs are kept, in the project's folder. */
 export const runsFolder = "runs";
@@ -54,9 +58,6 @@ export function latestRun(stack: string): Summary | undefined {
 const noVerdict = () => ({
   ...{ verdict: "failed" as const, thresholds: [], regressions: [], warnings: [] },
 });
-
-/** k6's exit codes with a meaning of their own (k6's errext/exitcodes). */
-const thresholdsFailed = 99;
 
 /**
  * Runs the test once. `say` gets lines for people while it lasts.
@@ -92,38 +93,27 @@ export async function runLoadTest(
     entry.baseline = await findBaseline(source, request);
     say(`run ${id}: gate open, k6 ${k6Version} starts (${request.script})`);
 
-    const stopProgress = reportProgress(source, credentials, id, say);
-    const deadline = deadlineOf(request, dir);
-    const stop = AbortSignal.any([signal, deadline.signal]);
-    const ends = await executor.run(id, dir, stop).finally(() => {
-      stopProgress();
-      deadline.cancel();
-    });
-    if (signal.aborted) throw new RunFailure("the run was interrupted");
-    if (deadline.signal.aborted) {
-      const cause = await waitForAnswer(`${request.influxdb.url}/ping`, 5, signal).then(
-        () => `see ${dir}/k6.log`,
-        ({ message }) => `InfluxDB hangs: ${message}`,
-      );
-      throw new RunFailure(`k6 was stopped: ${deadline.signal.reason}; ${cause}`);
-    }
+    summary.warnings.push(...strayOptions());
+    const declared = await inspect(executor, id, dir, signal);
+    const { ends, all, slips } = await runK6(
+      { request, credentials, executor, declared, source, say, signal },
+      id,
+      dir,
+    );
+    summary.warnings.push(...slips, ...(await warningsOf(request, declared, ends)));
 
-    const counts = ends.map(({ name, dir, exitCode }) => {
-      const count = k6Count(dir);
-      if (count && (exitCode === 0 || exitCode === thresholdsFailed)) return count;
-      const k6 = name ? `k6 of ${name}` : "k6";
-      throw new RunFailure(`${k6} ended with exit code ${exitCode}: ${lastError(dir)}`);
-    });
-    const count = {
-      requests: sum(counts.map(({ requests }) => requests)),
-      durationMs: Math.max(...counts.map(({ durationMs }) => durationMs)),
-    };
-    if (count.requests === 0) throw new RunFailure(`k6 made no request: ${lastError(ends[0].dir)}`);
-    const refusal = ends.map(({ dir }) => lastRefusal(dir)).find((each) => each !== undefined);
-    // The points of each k6 are in series of their own.
-    const allowed = refusal ? 0 : sum(counts.map(coincidences));
-    const proof = await verify(source, id, count, allowed, refusal);
-    const { startedAt, endedAt, ...figures } = proof;
+    const breaches = ends.flatMap((end) => endingOf(end) ?? []);
+    const told = ends.find((_, at) => !all[at]);
+    if (told) throw new RunFailure(breaches[0] ?? `k6 told no figures: ${lastError(told.dir)}`);
+    const counts = all as Counts[];
+    const total = together(counts);
+    const refusals = ends.flatMap(({ dir }) => lastRefusal(dir) ?? []);
+    const { problems, incomplete, warning } = await prove(source, id, counts, total, refusals);
+    if (warning) summary.warnings.push(warning);
+    const hooks = hooksOf(declared).length > 0;
+    const { durationMs } = total;
+    const measured = await measure(source, id, { durationMs, hooks, incomplete });
+    const { figures, startedAt = started, endedAt = new Date() } = measured;
     Object.assign(entry, { startedAt, endedAt, figures });
     const { checksRate: _, ...shown } = rounded(figures);
     Object.assign(summary, shown, {
@@ -131,36 +121,18 @@ export async function runLoadTest(
       endedAt: endedAt.toISOString(),
       dashboardUrl: request.dashboardUrl && atRun(request.dashboardUrl, id, startedAt, endedAt),
     });
-
-    if (figures.requests < count.requests) {
-      summary.warnings.push(
-        `InfluxDB took every write, but holds ${figures.requests} of ${count.requests} requests: ` +
-          `of two that end in the same nanosecond, as some do at this rate, it keeps one`,
-      );
-    }
-    const cutOff = sum(ends.map(({ dir }) => interruptedIterations(dir)));
-    if (cutOff > 0) {
-      summary.warnings.push(
-        `k6 cut off ${cutOff} iterations that had not ended: their last requests are in no figure`,
-      );
-    }
-    const each = request.executor.kind === "kubernetes" ? request.executor.parallelism : 1;
-    const hooks = each > 1 ? exportsOf(request.script).filter(isHook) : [];
-    if (hooks.length > 0) {
-      summary.warnings.push(`each of the ${each} runners ran ${hooks.join(" and ")} of the script`);
-    }
     const tooManySeries = await seriesWarning(source, id, request.maxSeries);
     if (tooManySeries) summary.warnings.push(tooManySeries);
 
-    summary.thresholds = rules(request.thresholds).flatMap((rule) => {
-      const exact = figures[rule.figure];
-      if (exact === undefined) return [];
-      const passed = rule.comparison === "<=" ? exact <= rule.limit : exact >= rule.limit;
-      return [{ ...rule, value: rounded(figures)[rule.figure] ?? exact, passed }];
-    });
-    const breaches = summary.thresholds.filter(({ passed }) => !passed).map(breach);
-    const inK6 = breaches.length === 0 ? breachesOf(ends, request) : [];
-    // Ours hold, so it is one of the script's, or a percentile at its limit: k6 interpolates.
+    breaches.push(...problems);
+    if (!total.metrics.iterations?.values.count) {
+      breaches.push(`k6 completed no iteration: ${lastError(ends[0].dir)}`);
+    }
+    summary.thresholds = judge(request, figures, total, incomplete);
+    const broken = summary.thresholds.filter(({ passed }) => !passed);
+    breaches.push(...broken.map((rule) => (rule.value === undefined ? notMeasured : breach)(rule)));
+    // Where ours hold it is one of the script's, or a percentile at its limit: k6 interpolates.
+    const inK6 = breachesOf(ends, counts, summary.thresholds, request, breaches.length > 0);
     if (inK6.length > 0) breaches.push(`k6 found a threshold breached: ${inK6.join(", ")}`);
     const { baseline } = entry;
     if (baseline) {
@@ -195,30 +167,166 @@ export async function runLoadTest(
   }
 }
 
-/** What k6 runs once before and once after a test. */
-const isHook = (name: string) => name === "setup" || name === "teardown";
+/** Says which of k6's variables are set here: a run goes by its configuration alone. */
+function strayOptions(): string[] {
+  const stray = strayVariables(process.env);
+  const are = stray.length > 1 ? "are" : "is";
+  return stray.length > 0 ? [`${stray.join(", ")} ${are} set here, and not handed on to k6`] : [];
+}
+
+/** Has k6 read the script. @throws RunFailure when it cannot */
+async function inspect(
+  executor: Executor,
+  id: string,
+  dir: string,
+  signal: AbortSignal,
+): Promise<Declared> {
+  const mark = newMark();
+  const stop = AbortSignal.any([signal, AbortSignal.timeout(300_000)]);
+  const end = await executor.inspect(id, dir, inspectEntry(mark), stop);
+  const [exports] = takeTold(dir, mark);
+  if (signal.aborted) throw new RunFailure("the run was interrupted");
+  const why = endingOf(end);
+  if (why) throw new RunFailure(why);
+  if (exports === undefined) throw new RunFailure(`k6 did not read the script, see ${dir}/k6.log`);
+  // What its start has said is said again when it runs.
+  fs.rmSync(path.join(dir, "k6.log"));
+  return declaredBy(end.options, exports.split(","));
+}
+
+/** What a run of k6 needs to know. */
+interface Prepared {
+  request: RunRequest;
+  credentials: Credentials;
+  executor: Executor;
+  declared: Declared;
+  source: Source;
+  say: (line: string) => void;
+  signal: AbortSignal;
+}
+
+/**
+ * Runs k6 to its end.
+ *
+ * @returns how each k6 ended, what it counted if it told, and what was wrong with its summary
+ * @throws RunFailure when it was interrupted, or had to be stopped
+ */
+async function runK6(
+  { request, credentials, executor, declared, source, say, signal }: Prepared,
+  id: string,
+  dir: string,
+) {
+  const mark = newMark();
+  fs.mkdirSync(path.join(dir, "files"));
+  const stopProgress = reportProgress(source, credentials, id, say);
+  const deadline = deadlineOf(request, declared, dir);
+  const stop = AbortSignal.any([signal, deadline.signal]);
+  const entry = runEntry(mark, optionsFor(declared, id));
+  const ends = await executor.run(id, dir, entry, stop).finally(() => {
+    stopProgress();
+    deadline.cancel();
+    if (fs.readdirSync(path.join(dir, "files")).length === 0) fs.rmdirSync(path.join(dir, "files"));
+  });
+  const told = ends.map(({ dir }) => {
+    const [summary, slip] = takeTold(dir, mark);
+    const counts = summary === undefined ? undefined : countsOf(summary);
+    if (counts) keepSummary(dir, summary);
+    return { counts, slip };
+  });
+  if (signal.aborted) throw new RunFailure("the run was interrupted");
+  if (deadline.signal.aborted) {
+    const cause = await waitForAnswer(`${request.influxdb.url}/ping`, 5, signal).then(
+      () => `see ${dir}/k6.log`,
+      ({ message }) => `InfluxDB hangs: ${message}`,
+    );
+    throw new RunFailure(`k6 was stopped: ${deadline.signal.reason}; ${cause}`);
+  }
+  const slips = ends.flatMap(({ dir }, at) => {
+    const problem = summaryProblem(dir);
+    const slip = told[at].slip;
+    return [
+      ...(slip ? [oneLine(JSON.parse(slip).slip)] : []),
+      ...(problem
+        ? [`k6 could not take what handleSummary of the script returned: ${problem}`]
+        : []),
+    ];
+  });
+  return { ends, all: told.map(({ counts }) => counts), slips };
+}
+
+/** What is no fault of the run, but should be known of how it went. */
+function warningsOf(request: RunRequest, declared: Declared, ends: Ended[]): string[] {
+  const warnings: string[] = [];
+  if ("testid" in declared.tags) {
+    warnings.push(
+      `the script's options set the tag "testid", which is the run's: ` +
+        `its value ${JSON.stringify(declared.tags.testid)} is in no point`,
+    );
+  }
+  const cutOff = sum(ends.map(({ dir }) => interruptedIterations(dir)));
+  if (cutOff > 0) {
+    warnings.push(
+      `k6 cut off ${cutOff} iterations that had not ended: their last requests are in no figure`,
+    );
+  }
+  const each = request.executor.kind === "kubernetes" ? request.executor.parallelism : 1;
+  const hooks = each > 1 ? hooksOf(declared) : [];
+  if (hooks.length > 0) {
+    warnings.push(`each of the ${each} runners ran ${hooks.join(" and ")} of the script`);
+  }
+  return warnings;
+}
 
 const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);
 
-/** Iterations that k6 cut off. It tells how many there are so far again and again. */
-const interruptedIterations = (dir: string) =>
-  Number([...log(dir).matchAll(/ (\d+) interrupted iterations/g)].at(-1)?.[1] ?? 0);
+/**
+ * What came of each limit that the run has something for: those of HTTP where the script has asked
+ * anything, that of checks where it has checks. A figure that is missing there keeps no limit.
+ */
+function judge(
+  { thresholds, script }: RunRequest,
+  figures: Figures,
+  { metrics }: Counts,
+  incomplete: Set<string>,
+): JudgedRule[] {
+  const hasHttp = script === ownScript || figures.requests !== undefined;
+  const checks = metrics.checks?.values;
+  const hasChecks = Boolean(checks?.passes || checks?.fails);
+  return rules(thresholds).flatMap((rule): JudgedRule[] => {
+    const exact = figures[rule.figure];
+    if (exact === undefined) {
+      const applies =
+        rule.figure === "checksRate" ? hasChecks : rule.figure === "droppedIterations" || hasHttp;
+      // What is missing because points are is told by those.
+      return applies && !incomplete.has(rule.metric) ? [{ ...rule, passed: false }] : [];
+    }
+    const passed = rule.comparison === "<=" ? exact <= rule.limit : exact >= rule.limit;
+    return [{ ...rule, value: rounded(figures)[rule.figure] ?? exact, passed }];
+  });
+}
 
 /**
- * The thresholds that k6 found breached. Each of several k6 judges its own part of the load alone,
- * so of theirs those are left out that are judged over all.
+ * The thresholds that k6 found breached, but for those of ours that are told as such. Each of several
+ * k6 judges its own part of the load alone, so of theirs those are left out that are judged over all.
  */
-function breachesOf(ends: Ended[], { thresholds }: RunRequest): string[] {
-  const overAll = rules(thresholds).map(({ metric, expression }) => `${metric}: ${expression}`);
-  return ends
-    .filter(({ exitCode }) => exitCode === thresholdsFailed)
-    .flatMap(({ name, dir }) =>
-      name
-        ? breachedInK6(dir)
-            .filter((each) => !overAll.includes(each))
-            .map((each) => `${each} (${name})`)
-        : [breachedInK6(dir).join(", ") || `see ${dir}/k6.log`],
-    );
+function breachesOf(
+  ends: Ended[],
+  counts: Counts[],
+  judged: JudgedRule[],
+  { thresholds }: RunRequest,
+  isToldWhy: boolean,
+): string[] {
+  const asText = ({ metric, expression }: { metric: string; expression: string }) =>
+    `${metric}: ${expression}`;
+  const overAll = rules(thresholds).map(asText);
+  const told = judged.filter(({ passed }) => !passed).map(asText);
+  return ends.flatMap(({ name, dir, exitCode }, at) => {
+    const breached = breachedIn(counts[at]);
+    if (exitCode === 99 && breached.length === 0 && !isToldWhy) return [`see ${dir}/k6.log`];
+    return name
+      ? breached.filter((each) => !overAll.includes(each)).map((each) => `${each} (${name})`)
+      : breached.filter((each) => !told.includes(each));
+  });
 }
 
 /** What of a summary of a passed run is the stack's output. */
@@ -276,24 +384,28 @@ function reportProgress(
  *
  * @param log what k6 has logged so far
  */
-export function timeFor({ script, profile, executor }: RunRequest, log: string) {
+export function timeFor(
+  { script, profile, executor }: RunRequest,
+  { aroundSeconds }: Pick<Declared, "aroundSeconds">,
+  log: string,
+) {
   // k6 gives iterations 30 s to end. A script's own options may say otherwise; k6 tells what it plans.
   const announced = /([\dhms.]+) max duration \(incl\. graceful stop\)/.exec(log)?.[1] ?? "";
   const own = (durationSeconds(profile.duration) ?? 0) + 30;
   const test = Math.max(own, durationSeconds(announced) ?? 0);
-  // To start and to write its last points; for other scripts also to set up and to tear down.
-  const around = script === ownScript ? 60 : 180;
+  // To start and to write its last points; for scripts that do, to set up and to tear down.
+  const around = (script === ownScript ? 60 : 120) + aroundSeconds;
   const start = executor.kind === "kubernetes" ? patienceToStart : 0;
   return { test, k6: test + around + start };
 }
 
 /** Fires when k6 should have ended: it waits without end for an InfluxDB that hangs. */
-function deadlineOf(request: RunRequest, dir: string) {
+function deadlineOf(request: RunRequest, declared: Declared, dir: string) {
   const started = Date.now();
   const late = new AbortController();
   let timer: NodeJS.Timeout;
   const check = () => {
-    const { test, k6 } = timeFor(request, log(dir));
+    const { test, k6 } = timeFor(request, declared, readLog(dir));
     const left = started + k6 * 1000 - Date.now();
     // A timer takes no more than 24 days.
     if (left > 0) timer = setTimeout(check, Math.min(left, 1e9));
@@ -301,44 +413,6 @@ function deadlineOf(request: RunRequest, dir: string) {
   };
   check();
   return { signal: late.signal, cancel: () => clearTimeout(timer) };
-}
-
-/** What k6 logged. */
-function log(dir: string): string {
-  const file = path.join(dir, "k6.log");
-  return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
-}
-
-/** Text as Go quotes it in a log: of its escapes, those that JSON has, too; others, such as \x1b, stay. */
-const unquoted = (text: string) =>
-  text.replace(/\\(u[\da-fA-F]{4}|[bfnrt"\\])/g, (escape) => JSON.parse(`"${escape}"`) as string);
-
-/** Why the last of k6's writes that failed did; `undefined` when InfluxDB took them all. */
-export function lastRefusal(dir: string): string | undefined {
-  // A reason of one word is not quoted; a k6 that was killed leaves one without an end.
-  const refused =
-    /level=error msg="Couldn't write stats(?:" error=(?:"((?:[^"\\\n]|\\.){0,10000})|(\S{1,10000})))?/g;
-  const last = [...log(dir).matchAll(refused)].at(-1);
-  const why = last && oneLine(unquoted(last[1] ?? last[2] ?? ""));
-  return why === undefined
-    ? undefined
-    : why.replace(/^Post "[^"]*": /, "").replace(/^\{"error":"(.*)"\}$/, "$1") ||
-        `see ${dir}/k6.log`;
-}
-
-/** The last error k6 logged that says why it failed: its first line, or all if that announces more. */
-export function lastError(dir: string): string {
-  // A k6 that was killed leaves a message without an end.
-  const errors = [...log(dir).matchAll(/level=error msg="((?:[^"\\\n]|\\.){0,10000})/g)]
-    .map(([, message]) =>
-      unquoted(message)
-        .split(/[\r\n]/)
-        .map(oneLine)
-        .filter(Boolean),
-    )
-    .filter(([line]) => line && !/^(Couldn't write stats|thresholds on metrics)/.test(line));
-  const [first, ...more] = errors.at(-1) ?? [`see ${dir}/k6.log`];
-  return first.endsWith(":") ? [first, ...more].join(" ") : first;
 }
 
 const atRun = (url: string, id: string, from: Date, to: Date) =>

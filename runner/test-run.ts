@@ -77,7 +77,8 @@ export interface Asked {
 export function gateManifests(cluster: Cluster, asked: Asked[]): [V1ConfigMap, V1Pod] {
   const name = "gate";
   const script = path.join(__dirname, "gate.k6.js");
-  const k6 = "k6 run --quiet --no-summary --no-usage-report --log-format=raw /gate/gate.js";
+  const k6 =
+    "k6 run --quiet --summary-mode=disabled --no-usage-report --log-format=raw /gate/gate.js";
   return [
     {
       apiVersion: "v1",
@@ -177,12 +178,7 @@ export function testRun({ maxVUs }: LoadProfile, cluster: Cluster, id: string): 
     spec: {
       parallelism: cluster.parallelism,
       // The operator parts this text at spaces, of which there are none within an argument.
-      arguments: outputArguments(
-        id,
-        `${configMount.mountPath}/config.json`,
-        // A pod's files are gone with it, as its HTML report would be; its log can be read.
-        "/dev/stdout",
-      ).join(" "),
+      arguments: outputArguments(`${configMount.mountPath}/config.json`).join(" "),
       // Only in the progress that this would leave out k6 says how many iterations it cut off.
       quiet: "false",
       script: { configMap: { name, file: "archive.tar" } },

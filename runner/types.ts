@@ -1,5 +1,6 @@
 /** What goes into a run and what comes out of it. */
 import * as crypto from "node:crypto";
+import type { Entry } from "./entry";
 import type { Figures, LoadProfile, MaxRegression, Rule, Thresholds, Unit } from "../k6/profile";
 
 /**
@@ -55,6 +56,11 @@ export interface Ended {
   exitCode: number;
 }
 
+/** How a k6 ended that was to read a script, and what it printed. */
+export interface Inspected extends Ended {
+  options: string;
+}
+
 /** k6's part in a run. Output goes to `dir`; one k6 leaves its `report.html` there, too. */
 export interface Executor {
   /**
@@ -63,8 +69,13 @@ export interface Executor {
    * @throws RunFailure when k6 cannot be had
    */
   version(signal: AbortSignal): Promise<string>;
-  /** Runs the script to its end, or to a graceful stop when `signal` fires. */
-  run(id: string, dir: string, signal: AbortSignal): Promise<Ended[]>;
+  /** Has k6 read the script by way of `entry`, and gives the script's options as JSON. */
+  inspect(id: string, dir: string, entry: Entry, signal: AbortSignal): Promise<Inspected>;
+  /**
+   * Runs the script by way of `entry` to its end, or to a graceful stop when `signal` fires. What
+   * the script's summary writes is in the folder `files` of `dir`, which is there.
+   */
+  run(id: string, dir: string, entry: Entry, signal: AbortSignal): Promise<Ended[]>;
 }
 
 /** Everything a run needs but the passwords. */
@@ -97,7 +108,8 @@ export interface RunRequest {
 
 /** A rule with what the run made of it. */
 export interface JudgedRule extends Rule {
-  value: number;
+  /** Absent where the figure was not measured, which keeps no limit. */
+  value?: number;
   passed: boolean;
 }
 
@@ -113,7 +125,7 @@ export interface JudgedRegression extends MaxRegression {
 }
 
 /** The public result of a run: one short line on standard output, `lastPassedRun` of the stack. */
-export interface RunResult extends Omit<Figures, "checksRate"> {
+export interface RunResult extends Figures {
   /** `<stack>-<UTC time>`, and k6's `testid` tag on every point. */
   id: string;
   verdict: "passed" | "failed";

@@ -1,34 +1,20 @@
-/** Proof that the points arrived, and the run's figures as computed from them. */
+/** The run's figures as computed from the stored points. */
 import * as fs from "node:fs";
-import * as path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   droppedIterations,
   durationMean,
   durationPercentile,
   failedShare,
+  firstIteration,
   firstRequest,
   passedChecksShare,
   requestCount,
   run,
+  testOnly,
 } from "../dashboards/queries";
-import type { Figures } from "../k6/profile";
+import type { Figure, Figures } from "../k6/profile";
 import { identifier, query, type Series } from "./influxdb";
-import { type Login, RunFailure, type RunRequest } from "./types";
-
-/** What k6 counted itself. */
-export interface K6Count {
-  requests: number;
-  /** Length of the test, in milliseconds. */
-  durationMs: number;
-}
-
-/** A metric of k6's summary export; a threshold is `true` when it is breached. */
-interface K6Metric {
-  count?: number;
-  rate?: number;
-  thresholds?: Record<string, boolean>;
-}
+import type { Login, RunRequest } from "./types";
 
 /** What a file has as JSON; `undefined` if it is not there, or torn by the end of who wrote it. */
 export function readJson(file: string) {
@@ -37,33 +23,6 @@ export function readJson(file: string) {
   } catch {
     return undefined;
   }
-}
-
-/** The metrics of k6's summary export; `undefined` when k6 ended before it could write one. */
-function k6Metrics(dir: string): Record<string, K6Metric | null> | undefined {
-  return readJson(path.join(dir, "k6-summary.json"))?.metrics ?? undefined;
-}
-
-/** What k6 counted; `undefined` when it ended early, or wrote what cannot be a count. */
-export function k6Count(dir: string): K6Count | undefined {
-  const metrics = k6Metrics(dir);
-  if (!metrics) return undefined;
-  const { http_reqs, iterations } = metrics;
-  // k6's rate is the count over the test's length, which the export does not name otherwise.
-  const { count = 0, rate = 1 } = (http_reqs?.count ? http_reqs : iterations) ?? {};
-  const [requests, durationMs] = [http_reqs?.count ?? 0, (count / rate) * 1000 || 0];
-  const possible = Number.isSafeInteger(requests) && requests >= 0 && durationMs >= 0;
-  const inTime = durationMs < 1e12 && (durationMs > 0 || requests === 0);
-  return possible && inTime ? { requests, durationMs } : undefined;
-}
-
-/** The thresholds that k6 itself found breached, such as `checks: rate>=0.99`. */
-export function breachedInK6(dir: string): string[] {
-  return Object.entries(k6Metrics(dir) ?? {}).flatMap(([metric, known]) =>
-    Object.entries(known?.thresholds ?? {})
-      .filter(([, breached]) => breached)
-      .map(([expression]) => `${metric}: ${expression}`),
-  );
 }
 
 /** The store, and the user that reads it. */
@@ -79,14 +38,8 @@ async function firstValues({ influxdb, reader }: Source, queries: string[]) {
   const answers = await query(connection, queries.join("; "), influxdb.database);
   return answers.map(([series]) => {
     const [time, value] = series?.values[0] ?? [];
-    return { time: time as number | undefined, value: value as number | undefined };
+    return { time: time as number | undefined, value: (value ?? undefined) as number | undefined };
   });
-}
-
-/** How many requests of the run are stored. */
-export async function storedRequests(source: Source, id: string): Promise<number> {
-  const [{ value }] = await firstValues(source, [requestCount(run(id))]);
-  return value ?? 0;
 }
 
 /** The figures so far, for the progress line; `undefined` before the first request is stored. */
@@ -101,69 +54,69 @@ export async function progress(source: Source, id: string) {
   return { requests: count.value, p95Ms: p95.value ?? 0, failedRate: failed.value ?? 0 };
 }
 
-/**
- * How many points may be missing though InfluxDB took them all: of two with the same nanosecond and
- * the same tags it keeps one. Requests that end at random times give requests² / 2 / nanoseconds
- * such pairs on average; more than this bound is a chance of about 1 in 10,000.
- */
-export function coincidences({ requests, durationMs }: K6Count): number {
-  const average = requests ** 2 / 2 / (durationMs * 1e6) || 0;
-  return average < 1e-4 ? 0 : Math.ceil(average + 4 * Math.sqrt(average));
-}
+/** The metric that each figure is computed from. */
+const metricOf: Record<Figure, string> = {
+  requests: "http_reqs",
+  rps: "http_reqs",
+  avgMs: "http_req_duration",
+  p95Ms: "http_req_duration",
+  p99Ms: "http_req_duration",
+  failedRate: "http_req_failed",
+  checksRate: "checks",
+  droppedIterations: "dropped_iterations",
+};
 
 /**
- * Compares the requests stored with those made, and computes the figures from the stored points.
+ * Computes the figures from the stored points. Without those of metrics that are not all stored, and
+ * of which there is no point; only of dropped iterations, none is what was measured.
  *
- * @param allowed how many requests may be missing
- * @param refusal why a write of k6 failed, if one did
- * @throws RunFailure naming how many points are missing
+ * @param durationMs length of the test, in milliseconds
+ * @param hooks whether the script has requests of its own before or after the test
+ * @param incomplete metrics that are not all stored
  */
-export async function verify(
+export async function measure(
   source: Source,
   id: string,
-  { requests: made, durationMs }: K6Count,
-  allowed = 0,
-  refusal?: string,
-): Promise<Figures & { startedAt: Date; endedAt: Date }> {
-  let stored = await storedRequests(source, id).catch((error) => {
-    throw new RunFailure(
-      `k6 made ${made} requests, how many are stored is unknown: ${error.message}`,
-    );
-  });
-  for (let attempt = 0; stored !== made && attempt < 10; attempt++) {
-    await sleep(500);
-    stored = await storedRequests(source, id);
-  }
-  if (stored > made || stored < made - allowed) {
-    const difference = made - stored;
-    throw new RunFailure(
-      difference > 0
-        ? `points are missing from InfluxDB: k6 made ${made} requests, ${stored} are stored, ` +
-            `${difference} are missing` +
-            (refusal ? `; a write failed: ${refusal}` : "")
-        : `InfluxDB holds ${stored} requests of this run, but k6 made only ${made}`,
-    );
-  }
-  const scope = run(id);
-  const [mean, p95, p99, failed, checks, dropped, first] = await firstValues(source, [
-    durationMean(scope),
-    durationPercentile(95, scope),
-    durationPercentile(99, scope),
-    failedShare(scope),
-    passedChecksShare(scope),
-    droppedIterations(scope),
-    firstRequest(scope),
-  ]);
-  const startedAt = Math.floor((first.time ?? 0) - (first.value ?? 0));
-  return {
-    requests: stored,
-    rps: stored / (durationMs / 1000),
-    avgMs: mean.value ?? 0,
-    p95Ms: p95.value ?? 0,
-    p99Ms: p99.value ?? 0,
-    failedRate: failed.value ?? 0,
+  {
+    durationMs,
+    hooks,
+    incomplete,
+  }: { durationMs: number; hooks: boolean; incomplete: Set<string> },
+): Promise<{ figures: Figures; startedAt?: Date; endedAt?: Date }> {
+  const scope = hooks ? testOnly(id) : run(id);
+  const [count, mean, p95, p99, failed, checks, dropped, request, iteration] = await firstValues(
+    source,
+    [
+      requestCount(scope),
+      durationMean(scope),
+      durationPercentile(95, scope),
+      durationPercentile(99, scope),
+      failedShare(scope),
+      passedChecksShare(scope),
+      droppedIterations(scope),
+      firstRequest(scope),
+      firstIteration(scope),
+    ],
+  );
+  const all: Figures = {
+    requests: count.value,
+    rps: count.value === undefined ? undefined : count.value / (durationMs / 1000),
+    avgMs: mean.value,
+    p95Ms: p95.value,
+    p99Ms: p99.value,
+    failedRate: failed.value,
     checksRate: checks.value,
     droppedIterations: dropped.value ?? 0,
+  };
+  const known = (Object.keys(all) as Figure[]).filter(
+    (figure) => all[figure] !== undefined && !incomplete.has(metricOf[figure]),
+  );
+  const figures = Object.fromEntries(known.map((figure) => [figure, all[figure]])) as Figures;
+  const first = [request, iteration].find(({ time }) => time !== undefined);
+  if (!first) return { figures };
+  const startedAt = Math.floor(first.time! - (first.value ?? 0));
+  return {
+    figures,
     startedAt: new Date(startedAt),
     endedAt: new Date(startedAt + Math.ceil(durationMs)),
   };

@@ -198,7 +198,7 @@ export class Rig {
     child.stdout.setEncoding("utf8").on("data", (text) => (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
 
-    const k6 = () => pidsOf(`testid=${request.stack}-`);
+    const k6 = () => pidsOf(`TESTID=${request.stack}-`);
     // The worker holds these streams, too, so they close when it is gone.
     const closed = new Promise<number>((resolve, reject) => {
       child.once("error", reject);

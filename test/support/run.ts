@@ -88,6 +88,31 @@ export async function fakeInfluxDb(answers: Record<string, Answer> = {}) {
   return { url, database: "k6", seen, runs };
 }
 
+/** The mark of what a script's module tells, where a test has fixed it. */
+export const mark = "told-0";
+
+/** A line of k6's log with which the module tells something. */
+export const told = (text: string) =>
+  `time="2026" level=info msg="${mark} ${encodeURIComponent(text)}" source=console\n`;
+
+/** A counter of k6; a threshold is `true` when it is breached. */
+export interface Counter {
+  count: unknown;
+  thresholds?: Record<string, boolean>;
+}
+
+/** What the module tells of a test that had these counters, and three iterations. */
+export function toldSummary(counters: Record<string, Counter>, seconds = 60): string {
+  const all = Object.entries({ iterations: { count: 3 }, ...counters } as typeof counters);
+  const metrics = all.map(([name, { count, thresholds = {} }]) => {
+    const judged = Object.entries(thresholds).map(([text, breached]) => [text, { ok: !breached }]);
+    const values = { count, rate: Number(count) / seconds };
+    return [name, { type: "counter", values, thresholds: Object.fromEntries(judged) }];
+  });
+  const state = { testRunDurationMs: seconds * 1000 };
+  return told(JSON.stringify({ metrics: Object.fromEntries(metrics), root_group: {}, state }));
+}
+
 /** The statements of a whole run, answered. */
 export function answersOf(
   figures: Partial<Record<string, number | null>> = {},
@@ -95,10 +120,19 @@ export function answersOf(
   const all = {
     ...{ requests: 1000, mean: 42.125, p95: 123.456, p99: 456.789, failed: 0.0021 },
     ...{ checks: 0.9979, dropped: null as number | null, series: 27 },
+    iterations: 3,
     ...figures,
   };
   const rows = (value: number | null | undefined): Answer => (value === null ? [] : [[0, value!]]);
+  const stored = (name: string, count: number) => ({ name, values: [[0, count, count, 1, 1]] });
   return {
+    [`SELECT count("value") AS "count", sum("value") AS "sum", min("value") AS "min", max("value") AS "max" FROM /.*/`]:
+      [
+        ...(all.requests ? [stored("http_reqs", all.requests)] : []),
+        stored("iterations", all.iterations!),
+      ],
+    "SHOW TAG KEYS": [],
+    'SELECT first("value") FROM "iteration_duration"': [],
     'SELECT sum("value") FROM "http_reqs"': rows(all.requests),
     'SELECT mean("value") FROM "http_req_duration"': rows(all.mean),
     'SELECT percentile("value", 95) FROM "http_req_duration"': rows(all.p95),

@@ -1,16 +1,13 @@
 /** The executor `kubernetes` and a run over several runners, with a fake API and a fake k6. */
 import type { V1Pod } from "@kubernetes/client-node" with { "resolution-mode": "import" };
-import fc from "fast-check";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { executorFor } from "../../runner/executor";
-import { partLog } from "../../runner/pods";
 import { runLoadTest, timeFor } from "../../runner/run";
 import { configMapLimit } from "../../runner/test-run";
 import { type Cluster, RunFailure, type RunRequest, type Summary } from "../../runner/types";
-import { anyText } from "../support/anything";
 import {
   context,
   ended,
@@ -29,8 +26,11 @@ import {
   credentials,
   fakeInfluxDb,
   id,
+  mark,
   nowhere,
   requestFor,
+  told,
+  toldSummary,
 } from "../support/run";
 import { slept } from "../support/sleep";
 
@@ -38,6 +38,10 @@ import { slept } from "../support/sleep";
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 vi.mock("node:timers/promises", () => import("../support/sleep.js"));
+vi.mock("../../runner/entry", async (original) => ({
+  ...(await original<object>()),
+  newMark: () => mark,
+}));
 
 const project = process.cwd();
 const start = new Date("2026-01-02T03:04:05.678Z");
@@ -68,12 +72,19 @@ afterEach(async () => {
 });
 
 /** A k6 that packs an archive with this text, and says of it how many virtual users it has. */
-function fakeK6({ archive = "packed", maxVUs = 1000, exit = 0, log = "" } = {}) {
+function fakeK6({
+  archive = "packed",
+  maxVUs = 1000,
+  exit = 0,
+  log = "",
+  exports = "default,options",
+} = {}) {
   const bin = path.resolve("bin");
   const binary = program(
     bin,
     "k6",
     `cp "$here/arguments" "$here/$1-arguments"
+    cat > "$here/entry.js"
     case "$1" in
       archive)
         cat "$here/log" >&2
@@ -82,11 +93,17 @@ function fakeK6({ archive = "packed", maxVUs = 1000, exit = 0, log = "" } = {}) 
           [ "$1" != --archive-out ] || cp "$here/archive" "$2"
           shift
         done ;;
-      inspect) cat "$here/requirements" ;;
+      inspect)
+        case "$*" in
+          *--execution-requirements*) cat "$here/requirements" ;;
+          *) cat "$here/exports" >&2; echo '{}' ;;
+        esac ;;
     esac`,
   );
   const requirements = JSON.stringify({ totalDuration: "1m30s", maxVUs });
-  for (const [file, content] of Object.entries({ archive, requirements, log, exit: `${exit}` })) {
+  for (const [file, content] of Object.entries({
+    ...{ archive, requirements, log, exit: `${exit}`, exports: told(exports) },
+  })) {
     fs.writeFileSync(path.join(bin, file), content);
   }
   return binary;
@@ -142,7 +159,7 @@ async function run(
   cluster.story = story;
   const said: string[] = [];
   const ends = await executorFor(request(more, executor), credentials, (line) => said.push(line))
-    .run(id, "out", interrupted)
+    .run(id, "out", ({ script, files }) => `${script} ${files}`, interrupted)
     .then(
       (ends) => ({ ends, failure: undefined }),
       (error) => ({ ends: undefined, failure: error as Error }),
@@ -360,10 +377,8 @@ describe("the gate of a cluster", () => {
 });
 
 /** What k6 exports of a run of a minute: its metrics, and how often a threshold was breached. */
-function summaryOf(requests: number, thresholds: Record<string, boolean> = {}, seconds = 60) {
-  const http_reqs = { count: requests, rate: requests / seconds, thresholds };
-  return JSON.stringify({ root_group: {}, metrics: { http_reqs } }, null, 4);
-}
+const summaryOf = (requests: number, thresholds: Record<string, boolean> = {}, seconds = 60) =>
+  toldSummary({ http_reqs: { count: requests, thresholds } }, seconds);
 const says = (job: number | string, text: string) => {
   cluster.logs[`${name}-${job}-abcde`] = text;
 };
@@ -394,23 +409,25 @@ describe("runners in a cluster", () => {
     });
 
     const [archive, ...args] = argumentsFor("archive");
-    expect([archive, ...args.slice(0, 2)]).toEqual([
-      ...["archive", "--env", "BASE_URL=http://10.0.0.1:8080"],
+    expect([archive, ...args.slice(0, 4)]).toEqual([
+      ...["archive", "--env", `TESTID=${id}`, "--env", "BASE_URL=http://10.0.0.1:8080"],
     ]);
-    expect(args.at(-1)).toBe(path.resolve("k6/coupon-issue.ts"));
+    expect(args.at(-1)).toBe("-");
     expect(args.join(" ")).not.toContain("password");
     expect(fs.readdirSync("temporary")).toEqual([]);
   });
 
   test("have k6 pack the script for the target as this machine sees it, if pods see the same", async () => {
     await run([over()], { target: { url: "http://shop.example", version: "1" } });
-    expect(argumentsFor("archive")[2]).toBe("BASE_URL=http://shop.example");
+    expect(argumentsFor("archive")[4]).toBe("BASE_URL=http://shop.example");
   });
 
-  test("are told of together, and leave their logs and summaries apart", async () => {
+  test("are told of together, and leave their logs apart", async () => {
     const log = `time="2026" level=error msg="Couldn't write stats" error="full"`;
-    says(1, `before\n${summaryOf(400)}\nrunning (34.0s)\n`);
-    says(2, `before\n${summaryOf(600).replace("\n", `\n${log}\n`)}\nrunning (35.0s)\n`);
+    const said1 = `before\n${summaryOf(400)}running (34.0s)\n`;
+    const said2 = `before\n${log}\n${summaryOf(600)}running (35.0s)\n`;
+    says(1, said1);
+    says(2, said2);
     const { ends, said } = await run([
       { pods: [], stage: "initialized" },
       { pods: [pod(1)], stage: "created" },
@@ -424,10 +441,8 @@ describe("runners in a cluster", () => {
       { name: "runner 1 (node node-1)", dir: "out/runner-1", exitCode: 0 },
       { name: "runner 2 (node node-2)", dir: "out/runner-2", exitCode: 99 },
     ]);
-    expect(read("runner-1/k6.log")).toBe("before\nrunning (34.0s)\n");
-    expect(read("runner-1/k6-summary.json")).toBe(summaryOf(400));
-    expect(read("runner-2/k6.log")).toBe(`before\n${log}\nrunning (35.0s)\n`);
-    expect(read("runner-2/k6-summary.json")).toBe(summaryOf(600));
+    expect(read("runner-1/k6.log")).toBe(said1);
+    expect(read("runner-2/k6.log")).toBe(said2);
     expect(said).toEqual([
       "runners 2, not all have begun",
       "runners 2, not all have begun (node-1: 1)",
@@ -688,7 +703,7 @@ describe("runners in a cluster", () => {
     says(1, summaryOf(1));
     const { ends } = await run([begun, ...away, { down: false }, over()]);
     expect(ends).toHaveLength(2);
-    expect(read("runner-1/k6-summary.json")).toBe(summaryOf(1));
+    expect(read("runner-1/k6.log")).toBe(summaryOf(1));
     nothingLeft();
   });
 
@@ -698,8 +713,8 @@ describe("runners in a cluster", () => {
     cluster.cutLogs = 4;
     const { ends } = await run([{ pods: over().pods }]);
     expect(ends).toHaveLength(2);
-    expect(read("runner-1/k6-summary.json")).toBe(summaryOf(1));
-    expect(read("runner-2/k6-summary.json")).toBe(summaryOf(2));
+    expect(read("runner-1/k6.log")).toBe(summaryOf(1));
+    expect(read("runner-2/k6.log")).toBe(summaryOf(2));
   });
 
   test("end with an API that does not come back", async () => {
@@ -878,10 +893,8 @@ describe("a run over several runners", () => {
 
   test("says what of the script each of them ran", async () => {
     const script = "k6/hooks.js";
-    fs.writeFileSync(
-      script,
-      "export function teardown() {}\nexport const setup = () => 1;\nexport default function () {}",
-    );
+    fs.writeFileSync(script, "");
+    fakeK6({ exports: "default,setup,teardown" });
     says(1, summaryOf(400));
     says(2, summaryOf(600));
     const { summary } = await runTest([over()], {}, { script });
@@ -897,8 +910,8 @@ describe("a run over several runners", () => {
 
   test("says how many iterations were cut off in all", async () => {
     const cut = (count: number) => `running (34.0s), 0/9 VUs, 3 complete and ${count} interrupted`;
-    says(1, `${summaryOf(400)}\n${cut(0)} iterations\n${cut(3)} iterations\n`);
-    says(2, `${summaryOf(600)}\n${cut(4)} iterations\n`);
+    says(1, `${summaryOf(400)}${cut(0)} iterations\n${cut(3)} iterations\n`);
+    says(2, `${summaryOf(600)}${cut(4)} iterations\n`);
     expect((await runTest([over()])).summary.warnings).toEqual([
       "k6 cut off 7 iterations that had not ended: their last requests are in no figure",
     ]);
@@ -939,7 +952,7 @@ describe("a run over several runners", () => {
     says(1, summaryOf(1000));
     const { failure } = await runTest([over()]);
     expect(failure).toBe(
-      "load test failed: k6 of runner 2 (node node-2) ended with exit code 0: " +
+      "load test failed: k6 of runner 2 (node node-2) told no figures: " +
         `see runs/${id}/runner-2/k6.log`,
     );
   });
@@ -959,73 +972,7 @@ describe("a run over several runners", () => {
   });
 
   test("has time to start besides", () => {
-    const local = timeFor(requestFor(), "").k6;
-    expect(timeFor(request(), "").k6).toBe(local + 600);
-  });
-});
-
-describe("what a runner has said", () => {
-  const line = fc.oneof(
-    fc.constantFrom("{", "}", "    }", '    "metrics": {', "running (1.0s), 0/1 VUs", ""),
-    anyText.map((text) => `time="2026" level=info msg=${JSON.stringify(text)} source=console`),
-    anyText.filter((text) => !text.includes("\n")),
-  );
-  const lines = fc.array(line, { maxLength: 5 });
-  /** As k6 exports it: four spaces deep, its keys in any order. */
-  const exported = fc
-    .tuple(
-      fc.shuffledSubarray(["root_group", "setup_data"]),
-      fc.dictionary(fc.string(), fc.nat(), { maxKeys: 3 }),
-      fc.boolean(),
-    )
-    .map(([others, metrics, last]) => {
-      const rest = others.map((key) => [key, { "{": "}\n" }]);
-      const all = [["metrics", metrics], ...rest];
-      return JSON.stringify(Object.fromEntries(last ? all.reverse() : all), null, 4);
-    });
-  /** What a script's own handleSummary may print, without a line's end. */
-  const own = fc.oneof(
-    fc.constantFrom("", "done", "{", "}", "{\n}"),
-    fc
-      .constantFrom(0, 2, 4)
-      .map((indent) => JSON.stringify({ root_group: {}, metrics: {}, state: {} }, null, indent)),
-  );
-
-  const filled = (text: string) => text.split("\n").filter((each) => each !== "");
-
-  test("is k6's summary and all the rest, whatever a script prints around it", () => {
-    fc.assert(
-      fc.property(lines, own, exported, own, lines, (before, start, summary, end, after) => {
-        const parted = partLog([...before, start + summary + end, ...after].join("\n"));
-        expect(parted.summary).toBe(summary);
-        expect(filled(parted.log)).toEqual(filled([...before, start, end, ...after].join("\n")));
-      }),
-      { numRuns: 2000 },
-    );
-  });
-
-  test("is a summary also with k6's log between its lines, which is kept", () => {
-    fc.assert(
-      fc.property(lines, exported, fc.nat(), anyText, (before, summary, at, text) => {
-        const log = `time="2026" level=info msg=${JSON.stringify(text)}`;
-        const parts = summary.split("\n");
-        parts.splice(1 + (at % (parts.length - 1)), 0, log);
-        const parted = partLog([...before, ...parts, "end"].join("\n"));
-        expect(parted.summary).toBe(summary);
-        expect(filled(parted.log)).toEqual(filled([...before, log, "end"].join("\n")));
-      }),
-      { numRuns: 2000 },
-    );
-  });
-
-  test("is only a log when k6's summary is not there, or torn", () => {
-    fc.assert(
-      fc.property(lines, own, exported, fc.nat(), (before, start, summary, cut) => {
-        const torn = summary.slice(0, cut % summary.length);
-        const whole = [...before, start + torn].join("\n");
-        expect(partLog(whole)).toEqual({ log: whole });
-      }),
-      { numRuns: 2000 },
-    );
+    const local = timeFor(requestFor(), { aroundSeconds: 0 }, "").k6;
+    expect(timeFor(request(), { aroundSeconds: 0 }, "").k6).toBe(local + 600);
   });
 });
