@@ -30,7 +30,7 @@ export interface LoadTestArgs {
 }
 
 /**
- * Runs the test when it is created, when one of its arguments or a file beside the script changes,
+ * Runs the test when it is created, when one of its arguments or a file of the script changes,
  * and after a run that failed. `up` fails when the test does.
  */
 export class LoadTest extends pulumi.ComponentResource {

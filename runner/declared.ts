@@ -89,7 +89,7 @@ export const withoutOptions = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
 
 const isOption = (name: string) => /^K6_(?!BROWSER_)/.test(name);
 
-/** Keeps what a run says of its script's options, beside its log. */
+/** What k6 has logged so far. */
 export const readLog = (dir: string): string => {
   const file = path.join(dir, "k6.log");
   return fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";

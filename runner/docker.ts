@@ -16,7 +16,8 @@ import {
   plainEnvironment,
   versionOf,
 } from "./k6";
-import { scriptFiles } from "./script";
+import { type ScriptFiles, scriptFiles } from "./script";
+import type { Entry } from "./entry";
 import { type Credentials, type Executor, RunFailure, type RunRequest } from "./types";
 
 const exec = promisify(execFile);
@@ -30,22 +31,26 @@ export function dockerExecutor(
   credentials: Credentials,
   { image, network }: { image: string; network: string },
 ): Executor {
-  const script = path.resolve(request.script);
-  const within = `${folder}/script`;
-  const place = { script: `${within}/${path.basename(script)}`, files: `${out}/files` };
+  /** The script's files, and where the script is in a container. */
+  function filesIn() {
+    const { script, files } = scriptFiles(request.script);
+    const place = { script: path.posix.join(folder, "script", script), files: `${out}/files` };
+    return { files, place };
+  }
 
   /** Runs k6 in a container of its own, with `entry` as its standard input; gives what `use` does. */
   async function inContainer<T>(
     { id, args, env = {}, config = "", network }: Contained,
     use: (start: () => ChildProcess, container: string) => Promise<T>,
-    entry: string,
+    entry: Entry,
   ): Promise<T> {
+    const { files, place } = filesIn();
     const container = `${id}-k6`;
     const memory = `${memoryFor(request.profile.maxVUs)}m`;
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     await removeLeftContainers(request.stack);
     await docker(
-      ...["create", "--interactive", "--workdir", within],
+      ...["create", "--interactive", "--workdir", path.posix.dirname(place.script)],
       ...["--name", container, "--label", `coupon-load-test.stack=${request.stack}`],
       ...["--network", network, "--cap-drop", "ALL"],
       ...["--security-opt", "no-new-privileges"],
@@ -58,11 +63,11 @@ export function dockerExecutor(
       ...args,
     );
     try {
-      await copyIn(`${container}:${folder}`, script, config);
+      await copyIn(`${container}:${folder}`, files, config);
       const start = () => {
         const k6 = spawn("docker", ["start", "--attach", "--interactive", container]);
         // One that ends before it has read all has said why.
-        k6.stdin.on("error", () => undefined).end(entry);
+        k6.stdin.on("error", () => undefined).end(entry(place));
         return k6;
       };
       return await use(start, container);
@@ -83,7 +88,7 @@ export function dockerExecutor(
       const end = await inContainer(
         container,
         (start, name) => ended(start(), dir, signal, () => stop(name, "KILL"), print),
-        entry(place),
+        entry,
       );
       return { ...end, options };
     },
@@ -101,7 +106,7 @@ export function dockerExecutor(
           await copyOut(name, out, dir);
           return end;
         },
-        entry(place),
+        entry,
       );
       return [end];
     },
@@ -178,14 +183,14 @@ async function placeInDocker(request: RunRequest, image: string, network: string
   };
 }
 
-/** Copies the script's folder and the configuration into a container that has not started. */
-async function copyIn(folder: string, script: string, config: string) {
+/** Copies the script's files and the configuration into a container that has not started. */
+async function copyIn(folder: string, files: ScriptFiles["files"], config: string) {
   const pack = tar.pack();
   // k6's image runs as a user of its own: everything must be readable, `out` writable by any user.
   pack.entry({ name: "out", type: "directory", mode: 0o777 });
   pack.entry({ name: "out/files", type: "directory", mode: 0o777 });
   pack.entry({ name: "config.json", mode: 0o444 }, config);
-  for (const { name, content } of scriptFiles(script)) {
+  for (const { name, content } of files) {
     pack.entry({ name: `script/${name}`, mode: 0o444 }, content);
   }
   pack.finalize();

@@ -90,7 +90,9 @@ export function lastError(dir: string): string {
   // k6 says at last that a test was called failed, and before in which words.
   const told = errors.filter(([line]) => !/^test run was marked as failed$/.test(line));
   const [first, ...more] = told.at(-1) ?? errors.at(-1) ?? [`see ${dir}/k6.log`];
-  return first.endsWith(":") ? [first, ...more].join(" ") : first;
+  const whole = first.endsWith(":") ? [first, ...more].join(" ") : first;
+  // k6 reads the script by way of its standard input, whose name says nothing.
+  return whole.replace("could not initialize '-': could not load JS test 'file:///-': ", "");
 }
 
 /** Iterations that k6 cut off. It tells how many there are so far again and again. */

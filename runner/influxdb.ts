@@ -37,6 +37,9 @@ export type InfluxDbError = Error & { status: number };
 const escaped = (text: string, quote: string) =>
   text.replaceAll("\\", "\\\\").replaceAll(quote, `\\${quote}`).replaceAll("\n", "\\n");
 
+/** Whether InfluxQL has a way to write a name. */
+export const canBeNamed = (name: string) => !/[\0\r]/.test(name);
+
 /** Quotes a name for InfluxQL. */
 export const identifier = (name: string) => `"${escaped(name, '"')}"`;
 

@@ -103,8 +103,11 @@ export async function runLoadTest(
     summary.warnings.push(...slips, ...(await warningsOf(request, declared, ends)));
 
     const breaches = ends.flatMap((end) => endingOf(end) ?? []);
-    const told = ends.find((_, at) => !all[at]);
-    if (told) throw new RunFailure(breaches[0] ?? `k6 told no figures: ${lastError(told.dir)}`);
+    const silent = ends.find((_, at) => !all[at]);
+    if (silent) {
+      const k6 = silent.name ? `k6 of ${silent.name}` : "k6";
+      throw new RunFailure(breaches[0] ?? `${k6} told no figures: ${lastError(silent.dir)}`);
+    }
     const counts = all as Counts[];
     const total = together(counts);
     const refusals = ends.flatMap(({ dir }) => lastRefusal(dir) ?? []);

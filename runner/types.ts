@@ -83,7 +83,7 @@ export interface RunRequest {
   stack: string;
   /** Changes only to have the test run again. */
   runId: string;
-  /** The k6 script, relative to the project's folder or absolute, and a hash of its folder. */
+  /** The k6 script, relative to the project's folder or absolute, and a hash of its files. */
   script: string;
   scriptHash: string;
   profile: LoadProfile;

@@ -13,7 +13,7 @@ import {
   testOnly,
 } from "../dashboards/queries";
 import type { Figure, Figures } from "../k6/profile";
-import { identifier, query, type Series } from "./influxdb";
+import { canBeNamed, identifier, query, type Series } from "./influxdb";
 import type { Login, RunRequest } from "./types";
 
 /** What a file has as JSON; `undefined` if it is not there, or torn by the end of who wrote it. */
@@ -141,7 +141,7 @@ export async function seriesWarning(
 
   const widest = measurements.reduce((a, b) => (count(a) >= count(b) ? a : b));
   const [[keys]] = await ask(`SHOW TAG KEYS FROM ${identifier(widest.name)} WHERE ${where}`);
-  const tags = keys.values.map(([key]) => String(key));
+  const tags = keys.values.map(([key]) => String(key)).filter(canBeNamed);
   const cardinality = (tag: string) =>
     `SHOW TAG VALUES EXACT CARDINALITY FROM ${identifier(widest.name)} ` +
     `WITH KEY = ${identifier(tag)} WHERE ${where}`;

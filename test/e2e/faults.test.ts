@@ -169,7 +169,7 @@ describe("a stack", () => {
     });
     expect(killed.code).not.toBe(0);
     expect(killed.lastLine).toMatch(
-      /points are missing from InfluxDB: k6 made \d+ requests, \d+ are stored, \d+ are missing; a write failed: /,
+      /points are missing from InfluxDB: k6 made \d+ requests, \d+ are stored, \d+ are missing; .*a write failed: /,
     );
     await until(() => stored().catch(() => undefined));
     const lost = Math.max(before - (await stored(newest)).requests, 0);

@@ -487,8 +487,8 @@ describe("an image", () => {
 
 describe("the target", () => {
   const notUrl =
-    `must be a URL with http:// or https:// and without user, query or fragment, ` +
-    `such as http://localhost:8080`;
+    `must be a URL with http://, https://, ws://, wss:// or grpc:// and without user, query or ` +
+    `fragment, such as http://localhost:8080`;
 
   test("is one of two", () => {
     expect(refusal({ target: "production" })).toBe(

@@ -543,7 +543,7 @@ describe("k6", () => {
     );
   });
 
-  test("in Docker gets every file beside the script, whatever they are called", async () => {
+  test("in Docker gets every file that the script names, whatever they are called", async () => {
     const bin = path.join(folder, "docker");
     program(
       bin,
@@ -564,12 +564,14 @@ describe("k6", () => {
         fc.asyncProperty(fileName, files, async (name, beside) => {
           const place = placeOf("script");
           fs.mkdirSync(place, { recursive: true });
-          const all = { ...beside, [`${name}.ts`]: "export default 1;" };
+          const opened = Object.keys(beside).map((each) => `open(${JSON.stringify(each)});`);
+          const all = { ...beside, [`${name}.ts`]: opened.join("") };
           for (const [each, content] of Object.entries(all)) {
             fs.writeFileSync(path.join(place, each), content);
           }
           const script = path.join(place, `${name}.ts`);
-          expect(scriptFiles(script).map((each) => each.name)).toEqual(Object.keys(all).sort());
+          const names = scriptFiles(script).files.map((each) => each.name);
+          expect(names).toEqual(Object.keys(all).sort());
 
           const out = placeOf("out");
           fs.mkdirSync(out, { recursive: true });

@@ -378,7 +378,7 @@ describe("the gate of a cluster", () => {
 
 /** What k6 exports of a run of a minute: its metrics, and how often a threshold was breached. */
 const summaryOf = (requests: number, thresholds: Record<string, boolean> = {}, seconds = 60) =>
-  toldSummary({ http_reqs: { count: requests, thresholds } }, seconds);
+  toldSummary({ iterations: { count: 1 }, http_reqs: { count: requests, thresholds } }, seconds);
 const says = (job: number | string, text: string) => {
   cluster.logs[`${name}-${job}-abcde`] = text;
 };
@@ -831,7 +831,8 @@ describe("a run over several runners", () => {
     fs.rmSync("runs", { recursive: true, force: true });
     vi.setSystemTime(start);
     cluster.story = story;
-    const influxdb = await fakeInfluxDb(answersOf(figures));
+    const iterations = executor.parallelism ?? 2;
+    const influxdb = await fakeInfluxDb(answersOf({ iterations, ...figures }));
     const said: string[] = [];
     const end = runLoadTest(
       request({ influxdb, ...more }, executor),

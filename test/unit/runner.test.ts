@@ -266,29 +266,62 @@ describe("a script's files", () => {
     return path.join(root, "test.js");
   };
 
-  test("are all in its folder, by name, without packages and git's own", () => {
+  const namesOf = (script: string) => scriptFiles(script).files.map(({ name }) => name);
+
+  test("are those that it names, and that those name, from the folder that has all", () => {
     const script = put({
-      "test.js": "main",
+      "app/flows/test.js": `import { a } from "../lib/a.ts"; open('../../data/users.csv');`,
+      "app/lib/a.ts": "export const a: string = open(`./b.json`);",
+      "app/lib/b.json": `{"c": "./never.txt"}`,
+      "app/lib/never.txt": "",
       "data/users.csv": "1,2",
-      "a.js": "a",
-      "node_modules/x/index.js": "x",
-      "data/node_modules/y.js": "y",
-      ".git/config": "z",
-      ".gitignore": "kept",
-    });
-    const files = scriptFiles(script).map(({ name, content }) => [name, content.toString()]);
-    expect(files).toEqual([
-      [".gitignore", "kept"],
-      ["a.js", "a"],
-      ["data/users.csv", "1,2"],
-      ["test.js", "main"],
+      "app/flows/.env": "TOKEN=1",
+      "app/flows/big.log": "",
+    }).replace("test.js", "app/flows/test.js");
+    expect(scriptFiles(script).script).toBe("app/flows/test.js");
+    expect(namesOf(script)).toEqual([
+      ...["app/flows/test.js", "app/lib/a.ts", "app/lib/b.json", "data/users.csv"],
     ]);
+  });
+
+  test("are all of a folder that a path begins with", () => {
+    const script = put({
+      "test.js": "open(`./data/${__ENV.NAME}.json`); open('./more/' + name); tag('data', './');",
+      "data/a.json": "1",
+      "data/deep/b.json": "2",
+      "data/node_modules/c.json": "3",
+      "more/d.txt": "4",
+      "e.txt": "5",
+    });
+    expect(namesOf(script)).toEqual([
+      ...["data/a.json", "data/deep/b.json", "more/d.txt", "test.js"],
+    ]);
+  });
+
+  test("are found where links lead, under the names that the script has for them", () => {
+    const script = put({ "test.js": `import "./linked/a.js";` });
+    put({ "a.js": "export default 1" }, "elsewhere");
+    fs.symlinkSync(path.resolve("elsewhere"), "scenario/linked");
+    const { files } = scriptFiles(script);
+    expect(files.map(({ name, content }) => [name, content.toString()])).toEqual([
+      ["linked/a.js", "export default 1"],
+      ["test.js", `import "./linked/a.js";`],
+    ]);
+  });
+
+  test("are found of a script that does not compile, too, but none in comments of one that does", () => {
+    const files = { "lib.js": "", "old.js": "" };
+    expect(namesOf(put({ ...files, "test.js": `import "./lib.js"; const = 1;` }))).toContain(
+      "lib.js",
+    );
+    const script = put({ ...files, "test.js": `// import "./old.js";\nimport "./lib.js";` });
+    expect(namesOf(script)).toEqual(["lib.js", "test.js"]);
   });
 
   test("that cannot be read are told of in one line", () => {
     expect(() => scriptFiles("gone/test.ts")).toThrow(RunFailure);
     expect(() => scriptFiles("gone/test.ts")).toThrow(
-      /^the files beside the script gone\/test\.ts cannot all be read: ENOENT: /,
+      /^the files of the script gone\/test\.ts cannot all be read: ENOENT: /,
     );
   });
 
@@ -300,38 +333,35 @@ describe("a script's files", () => {
   });
 
   test("keep their hash when only a comment or the layout of code changes", () => {
-    const one = put({ "test.ts": "const a: number = 1;\nuse(a);\n" }, "plain");
-    const two = put(
-      { "test.ts": "/*! of old */\n// new\nconst a: number = 1; use(a) // end\n" },
-      "told",
-    );
-    expect(scriptHash(one)).toBe(scriptHash(two));
-    expect(scriptHash(put({ "test.ts": "const a = 2; use(a);" }, "other"))).not.toBe(
-      scriptHash(one),
-    );
+    const hashOf = (text: string, folder: string) =>
+      scriptHash(put({ "test.ts": text }, folder).replace(/js$/, "ts"));
+    const one = hashOf("const a: number = 1;\nuse(a);\n", "plain");
+    expect(hashOf("/*! of old */\n// new\nconst a: number = 1; use(a) // end\n", "told")).toBe(one);
+    expect(hashOf("const a = 2; use(a);", "other")).not.toBe(one);
     const [data, other] = [
-      { "test.js": "", "a.csv": "//1" },
-      { "test.js": "", "a.csv": "//2" },
+      { "test.js": "open('a.csv')", "a.csv": "//1" },
+      { "test.js": "open('a.csv')", "a.csv": "//2" },
     ];
     expect(scriptHash(put(data, "data"))).not.toBe(scriptHash(put(other, "data 2")));
   });
 
   test("have another hash when any of them changes, comes, goes or is renamed", () => {
+    const names = (...all: string[]) => all.map((name) => `import "./${name}";`).join("");
     const all: Record<string, string>[] = [
       { "test.js": "main" },
       { "test.js": "main; more" },
       { "test.js": "main;\n  }" },
       { "test.js": "main;\n}" },
-      { "test.js": "main", "a.js": "" },
-      { "test.js": "main", "b.js": "" },
-      { "test.js": "main", "a.js": "b.js" },
-      { "test.js": "main", "a.js": "", "b.js": "" },
-      { "test.js": "main", "a/b.js": "" },
-      { "test.js": "main", "a.js": "1", "b.js": "2" },
-      { "test.js": "main", "a.js": "1b.js\x002" },
+      { "test.js": names("a.js", "b.js"), "a.js": "" },
+      { "test.js": names("a.js", "b.js"), "b.js": "" },
+      { "test.js": names("a.js", "b.js"), "a.js": "", "b.js": "" },
+      { "test.js": names("a.js", "b.js"), "a.js": "1", "b.js": "2" },
+      { "test.js": names("a/b.js"), "a/b.js": "" },
     ];
     const hashes = all.map((files, index) => scriptHash(put(files, `case-${index}`)));
     expect(new Set(hashes).size).toBe(all.length);
+    const [one, two] = [all[0], { ...all[0], "notes.txt": "" }];
+    expect(scriptHash(put(one, "alone"))).toBe(scriptHash(put(two, "with more")));
   });
 });
 
@@ -511,6 +541,14 @@ describe("the proof", () => {
     const influxdb = await fakeInfluxDb(answersOf());
     expect((await proved(influxdb, counted(1000), "time-out")).problems).toEqual([
       "a write to InfluxDB failed: time-out",
+    ]);
+    const zeros: Counts["metrics"] = {
+      data_sent: { type: "counter", values: { count: 0 } },
+      queue: { type: "gauge", values: { value: 0, min: 0, max: 0 } },
+    };
+    expect((await proved(influxdb, counted(1000, zeros), "time-out")).problems).toEqual([
+      "a write to InfluxDB failed: time-out",
+      "how much is stored of data_sent, queue is unknown: k6 does not count their samples",
     ]);
   });
 
@@ -1102,9 +1140,11 @@ describe("k6 in Docker", () => {
     expect(third[0]).toBe("create");
   });
 
-  test("gets its script's folder and its configuration, readable by any user", async () => {
+  test("gets its script's files and its configuration, readable by any user", async () => {
     fs.mkdirSync("k6/data");
     fs.writeFileSync("k6/data/users.csv", "1,2");
+    fs.writeFileSync("k6/.env", "TOKEN=1");
+    fs.writeFileSync("k6/coupon-issue.ts", `open("data/users.csv");`);
     const docker = executor({});
     await leave({});
     await docker.run(id, "out", entry, signal);
@@ -1121,7 +1161,7 @@ describe("k6 in Docker", () => {
       },
     });
     expect(scripts).toEqual({
-      "script/coupon-issue.ts": { mode: 0o444, content: "export default function () {}" },
+      "script/coupon-issue.ts": { mode: 0o444, content: `open("data/users.csv");` },
       "script/data/users.csv": { mode: 0o444, content: "1,2" },
     });
   });
@@ -1522,7 +1562,7 @@ describe("a run", () => {
     const { failure } = await run({
       exit: 137,
       log,
-      summary: `level=info msg="${mark} %7B%22metr`,
+      summary: `level=info msg="${mark} %7B%22metr\n`,
     });
     expect(failure?.message).toBe(
       "load test failed: k6 ended with exit code 137: no answer \\N\\u12 at\\x",
