@@ -17,7 +17,7 @@ import {
   wholeRange,
 } from "./queries";
 
-import { runsUid } from "./runs";
+import { limitLabel, runsUid } from "./runs";
 
 export interface CouponIssueDashboardArgs {
   /** Uid of the dashboard; its path is `/d/<uid>`. */
@@ -48,7 +48,7 @@ interface Chart {
   unit: "ms" | "reqps";
   /** What the legend tells of the points; no mean of percentiles, which is no percentile. */
   legend: ("lastNotNull" | "max" | "mean")[];
-  /** A line across the panel: a limit, red above it, or a target, dashed. */
+  /** A line across the panel where the axis reaches it: a limit, red above, or a target, dashed. */
   line?: { kind: "limit" | "target"; at: number };
 }
 
@@ -182,10 +182,15 @@ const runAnnotation = (dataSourceUid: string) => ({
   datasource: { type: "influxdb", uid: dataSourceUid },
   enable: true,
   iconColor: "light-blue",
-  query: ledgerColumns("testid", "outcome", "endedAtMs", "stack", "commit", "verdict"),
-  textColumn: "outcome",
-  tagsColumn: "testid,stack,commit,verdict",
-  timeEndColumn: "endedAtMs",
+  // The page asks nothing for an annotation without a target.
+  target: {
+    refId: "runs",
+    fromAnnotations: true,
+    query: ledgerColumns("testid", "outcome", "endedAtMs", "stack", "commit", "verdict"),
+    textColumn: "outcome",
+    tagsColumn: "testid,stack,commit,verdict",
+    timeEndColumn: "endedAtMs",
+  },
 });
 
 const runsLink = {
@@ -262,8 +267,10 @@ function timeSeries(chart: Chart) {
           thresholdsStyle: {
             mode: !line ? "off" : line.kind === "limit" ? "line+area" : "dashed",
           },
-          // Keeps the line in sight, with some room above it.
-          ...(line && { axisSoftMax: line.at * 1.2 }),
+          // A limit may be far above: the curve has the panel, and the axis says where the limit is.
+          ...(line?.kind === "limit" && { axisLabel: limitLabel(line.at, "ms") }),
+          // The rate that is offered is never far; some room above it.
+          ...(line?.kind === "target" && { axisSoftMax: line.at * 1.2 }),
         },
       },
       overrides: wholeQuery
