@@ -20,6 +20,7 @@ import {
   stackOf,
   type Summary,
 } from "./types";
+import { otherThan } from "./versions";
 import {
   breachedInK6,
   coincidences,
@@ -88,6 +89,8 @@ export async function runLoadTest(
       gate(request, credentials, signal),
     ]);
     summary.k6Version = k6Version;
+    const instead = otherThan("k6", k6Version);
+    if (instead) throw new RunFailure(`k6 is ${k6Version}, but ${instead}`);
     const source = { influxdb: request.influxdb, reader: credentials.reader };
     entry.baseline = await findBaseline(source, request);
     say(`run ${id}: gate open, k6 ${k6Version} starts (${request.script})`);
