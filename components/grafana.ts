@@ -63,8 +63,10 @@ export class Grafana extends pulumi.ComponentResource {
           GF_ANALYTICS_REPORTING_ENABLED: "false",
           GF_ANALYTICS_CHECK_FOR_UPDATES: "false",
           GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES: "false",
-          // Grafana 12 fetches four apps at its first start, each in its newest version of that day.
+          // Grafana 12 fetches four apps at its first start, each in its newest version of that day,
+          // and again and again the keys that plugins are signed with.
           GF_PLUGINS_PREINSTALL_DISABLED: "true",
+          GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED: "true",
           GF_NEWS_NEWS_FEED_ENABLED: "false",
           GF_SECURITY_DISABLE_GRAVATAR: "true",
           ...(smtp && {

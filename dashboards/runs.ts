@@ -139,6 +139,8 @@ function trendPanel({ title, description, lines, unit, limit, min }: Trend) {
           spanNulls: true,
           thresholdsStyle: { mode: limit ? "line" : "off" },
           ...(limit && { axisLabel: limit.label }),
+          // Of shares that are all 0, Grafana would draw an axis up to 10000 %.
+          ...(unit === "percentunit" && min === 0 && { axisSoftMax: 0.01 }),
         },
       },
       overrides: Object.entries(lines).map(([column, name]) => ({

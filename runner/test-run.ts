@@ -77,7 +77,8 @@ export interface Asked {
 export function gateManifests(cluster: Cluster, asked: Asked[]): [V1ConfigMap, V1Pod] {
   const name = "gate";
   const script = path.join(__dirname, "gate.k6.js");
-  const k6 = "k6 run --quiet --summary-mode=disabled --no-usage-report --log-format=raw /gate/gate.js";
+  const k6 =
+    "k6 run --quiet --summary-mode=disabled --no-usage-report --log-format=raw /gate/gate.js";
   return [
     {
       apiVersion: "v1",
