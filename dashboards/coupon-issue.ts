@@ -6,6 +6,7 @@ import { ruleOf, type Thresholds } from "../k6/profile";
 import {
   durationMean,
   durationPercentile,
+  figureOfRuns,
   ledgerColumns,
   panel,
   panelOfHistory,
@@ -38,7 +39,7 @@ interface Chart {
   name: string;
   description: string;
   query: string;
-  /** The same figure over all points of a run at once: one point, told in the legend. */
+  /** The same figure of all of a run at once: one point, told in the legend. */
   wholeQuery?: string;
   /** The figure from rollups, where raw points are no more. */
   rolledQuery: string;
@@ -106,8 +107,9 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
         `Requests that ended, answered or failed, per second. ${arrivalRate ? dashed : ""}` +
         `Each point covers ${rpsInterval} or more; the first and the newest are partly filled, so ` +
         "they read low. " +
-        "Mean counts idle time, too.",
+        'The row "whole" is each run\'s own figure, once it has ended; mean counts idle time, too.',
       query: requestRate(raw),
+      wholeQuery: figureOfRuns("rps"),
       rolledQuery: rolledRequestRate(old),
       interval: rpsInterval,
       unit: "reqps",
@@ -186,8 +188,8 @@ const runAnnotation = (dataSourceUid: string) => ({
   target: {
     refId: "runs",
     fromAnnotations: true,
-    query: ledgerColumns("testid", "outcome", "endedAtMs", "stack", "commit", "verdict"),
-    textColumn: "outcome",
+    query: ledgerColumns("testid", "mark", "endedAtMs", "stack", "commit", "verdict"),
+    textColumn: "mark",
     tagsColumn: "testid,stack,commit,verdict",
     timeEndColumn: "endedAtMs",
   },
@@ -229,7 +231,7 @@ export function minInterval(rate?: number, requests = 100): string {
 function timeSeries(chart: Chart) {
   const { title, name, description, query, wholeQuery, rolledQuery } = chart;
   const { unit, legend, line } = chart;
-  const whole = `${name} of the whole range`;
+  const whole = `${name} of the whole ${unit === "reqps" ? "run" : "range"}`;
   const target = (refId: string, text: string, alias: string) => ({
     refId,
     rawQuery: true,

@@ -149,6 +149,11 @@ export const runsInLedger = (where: string, limit: number) =>
 export const ledgerColumns = (...columns: string[]) =>
   `SELECT ${columns.map((column) => `"${column}"`).join(", ")} FROM ${ledger} WHERE $timeFilter`;
 
+/** A figure of each chosen run, as its verdict has it: one point a run, once the run has ended. */
+export const figureOfRuns = (column: string) =>
+  `SELECT "${column}" FROM ${ledger} WHERE "testid" =~ /^\${testid:regex}$/ AND $timeFilter ` +
+  `GROUP BY "testid"`;
+
 /** The values of a tag, of runs old and new. @param where which series are looked at */
 export const tagValues = (tag: string, where?: string) =>
   `SHOW TAG VALUES FROM "http_req_duration" WITH KEY = "${tag}"` + (where ? ` WHERE ${where}` : "");

@@ -187,11 +187,12 @@ export async function runLoadTest(
     if (!entry.figures) entry.endedAt = new Date();
     const { verdict, reason: outcome = verdict, k6Version } = summary;
     const { writer } = credentials;
-    await recordInLedger(request, writer, { ...entry, id, verdict, outcome, k6Version }).catch(
-      ({ message }) =>
-        summary.warnings.push(
-          oneLine(`the run is not in the ledger, nor marked on the dashboard: ${message}`),
-        ),
+    const { dashboardUrl } = summary;
+    const all = { ...entry, id, verdict, outcome, dashboardUrl, k6Version };
+    await recordInLedger(request, writer, all).catch(({ message }) =>
+      summary.warnings.push(
+        oneLine(`the run is not in the ledger, nor marked on the dashboard: ${message}`),
+      ),
     );
     record(dir, summary);
     say(headline(summary));

@@ -6,6 +6,7 @@ import {
   type CouponIssueDashboardArgs,
 } from "../../dashboards/coupon-issue";
 import {
+  figureOfRuns,
   panel,
   panelOfHistory,
   rolledMean,
@@ -59,7 +60,7 @@ describe("the dashboard", () => {
         target: {
           fromAnnotations: true,
           query: expect.stringContaining(`FROM "history"."k6_runs" WHERE $timeFilter`),
-          textColumn: "outcome",
+          textColumn: "mark",
           timeEndColumn: "endedAtMs",
           tagsColumn: "testid,stack,commit,verdict",
         },
@@ -136,6 +137,7 @@ describe("the panels", () => {
       duration("avg", 'mean("value")', rolledMean(old)),
       [
         target("A", "RPS", `${rps} ${time} fill(0)`),
+        target("B", "RPS of the whole run", figureOfRuns("rps")),
         target("C", "RPS from 10 s rollups", rolledRequestRate(old)),
       ],
     ]);
