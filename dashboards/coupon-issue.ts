@@ -184,14 +184,17 @@ const runAnnotation = (dataSourceUid: string) => ({
   datasource: { type: "influxdb", uid: dataSourceUid },
   enable: true,
   iconColor: "light-blue",
-  // The page asks nothing for an annotation without a target.
+  // The page asks nothing for an annotation without a target, and takes its columns from `mappings`.
   target: {
     refId: "runs",
-    fromAnnotations: true,
-    query: ledgerColumns("testid", "mark", "endedAtMs", "stack", "commit", "verdict"),
-    textColumn: "mark",
-    tagsColumn: "testid,stack,commit,verdict",
-    timeEndColumn: "endedAtMs",
+    rawQuery: true,
+    query: ledgerColumns("mark", "endedAtMs", "verdict"),
+    resultFormat: "table",
+  },
+  mappings: {
+    timeEnd: { source: "field", value: "endedAtMs" },
+    text: { source: "field", value: "mark" },
+    tags: { source: "field", value: "verdict" },
   },
 });
 

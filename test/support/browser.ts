@@ -1,7 +1,7 @@
 /** A headless Chromium that reaches nothing but this machine. */
 import { accessSync, constants } from "node:fs";
 import * as path from "node:path";
-import { type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { chromium, type Page } from "playwright-core";
 
 const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
@@ -19,17 +19,14 @@ export const browser = (process.env.PATH ?? "")
   });
 
 /** Opens an empty page, has it worked on, and closes the browser. */
-export async function withPage(
-  work: (page: Page) => Promise<void>,
-  options: BrowserContextOptions = {},
-): Promise<void> {
+export async function withPage(work: (page: Page) => Promise<void>): Promise<void> {
   const instance = await chromium.launch({
     executablePath: browser,
     chromiumSandbox: process.getuid?.() !== 0, // Chromium's sandbox refuses root.
     args: ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
   });
   try {
-    await work(await instance.newPage({ viewport: { width: 1600, height: 1000 }, ...options }));
+    await work(await instance.newPage({ viewport: { width: 1600, height: 1000 } }));
   } finally {
     await instance.close();
   }
@@ -82,6 +79,11 @@ export class GrafanaPages {
 
   panel(title: string) {
     return this.page.locator("section", { has: this.page.getByText(title, { exact: true }) });
+  }
+
+  /** What a panel draws its lines on: there as soon as it has data. */
+  curve(title: string) {
+    return this.panel(title).locator(".uplot canvas").first();
   }
 
   /** A panel's legend: figures by the name of the line, in the order of their columns. */

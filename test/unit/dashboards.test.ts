@@ -58,11 +58,14 @@ describe("the dashboard", () => {
     expect(dashboard.annotations.list).toMatchObject([
       {
         target: {
-          fromAnnotations: true,
+          rawQuery: true,
           query: expect.stringContaining(`FROM "history"."k6_runs" WHERE $timeFilter`),
-          textColumn: "mark",
-          timeEndColumn: "endedAtMs",
-          tagsColumn: "testid,stack,commit,verdict",
+          resultFormat: "table",
+        },
+        mappings: {
+          timeEnd: { source: "field", value: "endedAtMs" },
+          text: { source: "field", value: "mark" },
+          tags: { source: "field", value: "verdict" },
         },
       },
     ]);
