@@ -190,7 +190,12 @@ describe("the pages", () => {
 describe("what is in the servers stays", () => {
   /** Made by hand, as people do. */
   const byHand = { uid: "by-hand", title: "By hand" };
-  let points: number;
+  /** The requests of all runs; another port of Grafana's makes one more. */
+  const made = () =>
+    clone
+      .runs()
+      .map((id) => JSON.parse(clone.read("runs", id, "summary.json")).requests)
+      .reduce((sum, requests) => sum + requests, 0);
 
   const stored = async () => {
     const secrets = await clone.secrets();
@@ -225,7 +230,7 @@ describe("what is in the servers stays", () => {
     const api = await survives(settings, port);
     expect((await api.ask(`/api/dashboards/uid/${byHand.uid}`)).status).toBe(200);
     expect((await api.ask("/api/annotations?tags=by-hand")).body).toMatchObject([{ text: "mine" }]);
-    expect(await stored()).toBe(points);
+    expect(await stored()).toBe(made());
   }
 
   const container = (service: string) => `coupon-load-test-${clone.stack}-${service}`;
@@ -233,11 +238,10 @@ describe("what is in the servers stays", () => {
   it("when nothing is changed", async () => {
     succeeds(await clone.make("up"));
     ({ password } = JSON.parse((await clone.make("password")).stdout));
-    points = await stored();
-    expect(points).toBeGreaterThan(0);
+    expect(made()).toBeGreaterThan(0);
     const api = grafana();
-    const made = { dashboard: { ...byHand, panels: [], schemaVersion: 42 } };
-    expect((await api.ask("/api/dashboards/db", made)).status).toBe(200);
+    const dashboard = { ...byHand, panels: [], schemaVersion: 42 };
+    expect((await api.ask("/api/dashboards/db", { dashboard })).status).toBe(200);
     const mark = { text: "mine", tags: ["by-hand"], time: Date.now() };
     expect((await api.ask("/api/annotations", mark)).status).toBe(200);
     await keepsAll({});
@@ -283,7 +287,7 @@ describe("what is in the servers stays", () => {
     await printed("docker", "volume", "rm", container("grafana"));
     const api = await survives({});
     expect((await api.ask(`/api/dashboards/uid/${byHand.uid}`)).status).toBe(404);
-    expect(await stored()).toBe(points);
+    expect(await stored()).toBe(made());
   });
 
   it.each([
