@@ -68,7 +68,7 @@ password: node_modules/.installed ## Show Grafana's login
 mirror-list: node_modules/.installed ## List what a closed network must have mirrored for the stack
 	$(.stack)
 
-test: node_modules/.installed ## Check types and format, run every test this machine can run
+test: node_modules/.installed-with-peers ## Check types and format, run every test this machine can run
 	@npm run --silent check
 	@npx vitest run
 
@@ -83,4 +83,9 @@ node_modules/.installed: package.json package-lock.json
 	@node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' || \
 		{ echo "Node.js $$(node --version) is too old: install 20 or later, https://nodejs.org" >&2; exit 1; }
 	npm ci --no-audit --no-fund
+	@touch $@
+
+# For the tests also what only stacks in a cluster need, see .npmrc.
+node_modules/.installed-with-peers: node_modules/.installed
+	npm install --no-save --include=peer --no-audit --no-fund
 	@touch $@

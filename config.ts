@@ -467,6 +467,23 @@ export async function withPorts(config: StackConfig, stack: string): Promise<Sta
   };
 }
 
+/** What only stacks in a cluster need: peers in package.json, which npm leaves out by default. */
+export const clusterPackages = ["@pulumi/kubernetes", "@kubernetes/client-node"];
+
+/** Whether those are there. */
+export function hasClusterPackages(): boolean {
+  return clusterPackages.every((name) => fs.existsSync(path.join(__dirname, "node_modules", name)));
+}
+
+/** Refuses a cluster where its packages are not installed. @throws ConfigError */
+export function requireClusterPackages({ executor }: StackConfig): void {
+  if (executor.kind !== "kubernetes" || hasClusterPackages()) return;
+  throw new ConfigError(
+    `configuration key "executor" is "kubernetes": the packages for it are not installed; run ` +
+      `npm install --no-save --include=peer, as make does`,
+  );
+}
+
 /** The images that the stack is made of, in the order of their keys. */
 export function imagesOf({ influxdb, grafana, executor, target }: StackConfig): string[] {
   return [

@@ -4,8 +4,6 @@ import { CouponApi } from "./components/coupon-api";
 import { Dashboards } from "./components/dashboards";
 import { Grafana } from "./components/grafana";
 import { InfluxDb } from "./components/influxdb";
-import { K6Cluster } from "./components/k6-cluster";
-import { Servers } from "./components/kubernetes-service";
 import { LoadTest } from "./components/load-test";
 import { inDocker, stackNetwork } from "./components/service";
 import {
@@ -14,23 +12,35 @@ import {
   operatorName,
   parseConfig,
   projectValues,
+  requireClusterPackages,
   requireFreePorts,
   serversName,
   withPorts,
 } from "./config";
 import { arrivalRate, ownScript } from "./k6/profile";
 
+/** Loaded where there is a cluster: most stacks have none, and none of the packages for one. */
+const inCluster = () => ({
+  ...(require("./components/k6-cluster") as typeof import("./components/k6-cluster")),
+  ...(require("./components/kubernetes-service") as typeof import("./components/kubernetes-service")),
+});
+
 export = async () => {
   const stack = pulumi.getStack();
   const values = parseConfig(projectValues(pulumi.runtime.allConfig()), process.cwd());
   const config = await withPorts(values, stack);
+  requireClusterPackages(config);
   await requireFreePorts(config, stack);
   const { profile, thresholds, script, runId, maxSeries, baseline, maxRegression } = config;
   const { allowedHosts, contacts, keepData } = config;
 
   const servers =
     config.platform.kind === "kubernetes"
-      ? new Servers("servers", { ...config.platform, namespace: serversName(stack), keepData })
+      ? new (inCluster().Servers)("servers", {
+          ...config.platform,
+          namespace: serversName(stack),
+          keepData,
+        })
       : undefined;
   // Of all containers, which are those of servers, of the sample target and of k6. `parseConfig` has
   // none of them in Docker where the servers are in a cluster.
@@ -72,7 +82,7 @@ export = async () => {
       : { url: config.target.baseUrl, version: "external" };
   const executor =
     config.executor.kind === "kubernetes"
-      ? new K6Cluster("k6-cluster", {
+      ? new (inCluster().K6Cluster)("k6-cluster", {
           ...config.executor,
           namespace: namespaceName(stack),
           release: operatorName(stack),
@@ -90,7 +100,7 @@ export = async () => {
     baseline,
     maxRegression,
     maxSeries,
-    executor: executor instanceof K6Cluster ? executor.cluster : executor,
+    executor: "cluster" in executor ? executor.cluster : executor,
     influxdb,
     target,
     allowedHosts,

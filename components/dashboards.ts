@@ -32,11 +32,11 @@ export class Dashboards extends pulumi.ComponentResource {
     const { stack, thresholds, arrivalRate, contacts } = args;
     // Known before Grafana runs: it redirects from the bare uid to the page.
     this.url = `${args.grafana.url}/d/${uid}`;
-    // Grafana's objects go with its server: destroy must not ask a Grafana that has stopped.
+    // Grafana's objects go with its data: destroy must not ask a Grafana that has stopped.
     const inGrafana = {
       parent: this,
       provider: args.grafana.provider,
-      deletedWith: args.grafana.server,
+      deletedWith: args.grafana.volume,
     };
 
     const dataSource = new grafana.oss.DataSource(

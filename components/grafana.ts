@@ -23,8 +23,8 @@ export class Grafana extends pulumi.ComponentResource {
   readonly admin: Login;
   /** Usable once Grafana lets its administrator in. */
   readonly provider: grafana.Provider;
-  /** With which all that is in it goes. */
-  readonly server: pulumi.CustomResource;
+  /** Of its data, with which all that is in it goes. */
+  readonly volume: pulumi.CustomResource;
   /** Done once Grafana lets its administrator in. */
   readonly ready: pulumi.Resource;
 
@@ -43,7 +43,7 @@ export class Grafana extends pulumi.ComponentResource {
     // Encrypts the data source's password in Grafana's database; the built-in key is public.
     const secretKey = generatedPassword(`${name}-secret-key`, parent);
 
-    const { server, instance } = args.place.serve(
+    const { volume, instance } = args.place.serve(
       name,
       {
         image: args.image,
@@ -63,6 +63,10 @@ export class Grafana extends pulumi.ComponentResource {
           GF_ANALYTICS_REPORTING_ENABLED: "false",
           GF_ANALYTICS_CHECK_FOR_UPDATES: "false",
           GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES: "false",
+          // Grafana 12 fetches four apps at its first start, each in its newest version of that day,
+          // and again and again the keys that plugins are signed with.
+          GF_PLUGINS_PREINSTALL_DISABLED: "true",
+          GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED: "true",
           GF_NEWS_NEWS_FEED_ENABLED: "false",
           GF_SECURITY_DISABLE_GRAVATAR: "true",
           ...(smtp && {
@@ -89,12 +93,12 @@ export class Grafana extends pulumi.ComponentResource {
       },
       parent,
     );
-    this.server = server;
+    this.volume = volume;
 
     this.ready = new GrafanaAdmin(
       `${name}-admin`,
       { url: this.url, ...this.admin, firstPassword, container: instance },
-      { parent, deletedWith: server },
+      { parent, deletedWith: volume },
     );
     this.provider = new grafana.Provider(
       `${name}-provider`,

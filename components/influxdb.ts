@@ -65,7 +65,7 @@ export class InfluxDb extends pulumi.ComponentResource {
     this.database = args.database;
     this.retention = args.retention;
 
-    const { server, instance } = place.serve(
+    const { volume, instance } = place.serve(
       name,
       {
         image: args.image,
@@ -94,15 +94,15 @@ export class InfluxDb extends pulumi.ComponentResource {
     const ready = new InfluxDbAdmin(
       `${name}-admin`,
       { ...admin, container: instance },
-      { parent, deletedWith: server },
+      { parent, deletedWith: volume },
     );
     const database = new InfluxDbDatabase(
       `${name}-database`,
       { ...admin, database: args.database, retention: args.retention },
-      { parent, dependsOn: ready, deletedWith: server },
+      { parent, dependsOn: ready, deletedWith: volume },
     );
     // After the database, and gone with it: dropping one takes all that is in it along.
-    const inDatabase = { parent, dependsOn: database, deletedWith: server };
+    const inDatabase = { parent, dependsOn: database, deletedWith: volume };
     const policy = new InfluxDbRetentionPolicy(
       `${name}-history`,
       { ...admin, name: history, database: args.database, retention: args.historyRetention },

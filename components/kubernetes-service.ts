@@ -52,16 +52,16 @@ export class Servers extends pulumi.ComponentResource {
       namespace,
       serve(name, args, parent) {
         const more = { service, namespace, nodePort: port, keepData };
-        const { workload, service: made } = new KubernetesService(
-          name,
-          { ...args, ...more },
-          opts,
-          {
-            parent,
-          },
-        );
+        const all = { ...args, ...more };
+        const {
+          claim,
+          workload,
+          service: made,
+        } = new KubernetesService(name, all, opts, {
+          parent,
+        });
         const uids = pulumi.all([workload.metadata.uid, made.metadata.uid]);
-        return { server: workload, instance: uids.apply((all) => all.join(" ")) };
+        return { volume: claim, instance: uids.apply((all) => all.join(" ")) };
       },
     };
   }
@@ -83,6 +83,7 @@ interface KubernetesServiceArgs extends ServerArgs {
  * nowhere but into its volume and `/tmp`.
  */
 class KubernetesService extends pulumi.ComponentResource {
+  readonly claim: kubernetes.core.v1.PersistentVolumeClaim;
   readonly workload: kubernetes.apps.v1.StatefulSet | kubernetes.apps.v1.Deployment;
   readonly service: kubernetes.core.v1.Service;
 
@@ -99,7 +100,7 @@ class KubernetesService extends pulumi.ComponentResource {
     const metadata = { name: args.service, namespace: args.namespace, labels };
     const selector = { matchLabels: labels };
 
-    const claim = new kubernetes.core.v1.PersistentVolumeClaim(
+    this.claim = new kubernetes.core.v1.PersistentVolumeClaim(
       `${name}-data`,
       {
         metadata,
@@ -154,7 +155,7 @@ class KubernetesService extends pulumi.ComponentResource {
           },
         ],
         volumes: [
-          { name: "data", persistentVolumeClaim: { claimName: claim.metadata.name } },
+          { name: "data", persistentVolumeClaim: { claimName: this.claim.metadata.name } },
           { name: "tmp", emptyDir: {} },
           ...(files
             ? [{ name: "files", secret: { secretName: files.metadata.name, defaultMode: 0o440 } }]

@@ -37,14 +37,15 @@ export interface Place extends Reached {
   /** The name by which containers of the stack's network reach it; absent where there is none. */
   networkName?: string;
   /**
-   * Has it run; gives the resource that it goes with, and a text that is another one whenever that
-   * is made anew.
+   * Has it run; gives the volume of its data, and a text that is another one whenever the server is
+   * made anew. What is inside the server is deleted with that volume: with the server itself, it
+   * would be made again on a volume that still has it.
    */
   serve(
     name: string,
     args: ServerArgs,
     parent: pulumi.Resource,
-  ): { server: pulumi.CustomResource; instance: pulumi.Output<string> };
+  ): { volume: pulumi.CustomResource; instance: pulumi.Output<string> };
 }
 
 /** Where a server has a container of its own, and the port of `address` that leads to it. */
@@ -65,7 +66,7 @@ export const inDocker = (alias: string, at: ContainerPlace): Place => ({
   podUrl: podUrl(at),
   networkName: alias,
   serve(name, args, parent) {
-    const { container } = new Service(
+    const { container, volume } = new Service(
       name,
       {
         ...{ image: args.image, containerName: at.containerName, network: at.network, alias },
@@ -80,7 +81,7 @@ export const inDocker = (alias: string, at: ContainerPlace): Place => ({
       },
       { parent },
     );
-    return { server: container, instance: container.id };
+    return { volume: volume!, instance: container.id };
   },
 });
 
@@ -133,6 +134,8 @@ export interface ServiceArgs {
  */
 export class Service extends pulumi.ComponentResource {
   readonly container: docker.Container;
+  /** Of its data, if it keeps any. */
+  readonly volume?: docker.Volume;
 
   constructor(name: string, args: ServiceArgs, opts?: pulumi.ComponentResourceOptions) {
     super("coupon-load-test:docker:Service", name, {}, opts);
@@ -144,13 +147,13 @@ export class Service extends pulumi.ComponentResource {
       { name: args.image, keepLocally: true },
       { parent },
     );
-    const volume =
-      args.data &&
-      new docker.Volume(
-        `${name}-data`,
-        { name: args.containerName },
-        { parent, protect: args.keepData },
-      );
+    this.volume = args.data
+      ? new docker.Volume(
+          `${name}-data`,
+          { name: args.containerName },
+          { parent, protect: args.keepData },
+        )
+      : undefined;
 
     this.container = new docker.Container(
       `${name}-container`,
@@ -170,7 +173,7 @@ export class Service extends pulumi.ComponentResource {
         ports: args.port && [
           { internal: args.port.internal, external: args.port.external, ip: args.port.address },
         ],
-        volumes: volume ? [{ volumeName: volume.name, containerPath: args.data }] : undefined,
+        volumes: this.volume && [{ volumeName: this.volume.name, containerPath: args.data }],
         // For people and `docker ps`. Nothing waits for it: inside the container it can be green
         // too early, so readiness is proved from outside by whoever needs the service.
         healthcheck: {

@@ -6,6 +6,7 @@ import { ruleOf, type Thresholds } from "../k6/profile";
 import {
   durationMean,
   durationPercentile,
+  figureOfRuns,
   ledgerColumns,
   panel,
   panelOfHistory,
@@ -17,7 +18,7 @@ import {
   wholeRange,
 } from "./queries";
 
-import { runsUid } from "./runs";
+import { limitLabel, runsUid } from "./runs";
 
 export interface CouponIssueDashboardArgs {
   /** Uid of the dashboard; its path is `/d/<uid>`. */
@@ -38,7 +39,7 @@ interface Chart {
   name: string;
   description: string;
   query: string;
-  /** The same figure over all points of a run at once: one point, told in the legend. */
+  /** The same figure of all of a run at once: one point, told in the legend. */
   wholeQuery?: string;
   /** The figure from rollups, where raw points are no more. */
   rolledQuery: string;
@@ -48,7 +49,7 @@ interface Chart {
   unit: "ms" | "reqps";
   /** What the legend tells of the points; no mean of percentiles, which is no percentile. */
   legend: ("lastNotNull" | "max" | "mean")[];
-  /** A line across the panel: a limit, red above it, or a target, dashed. */
+  /** A line across the panel where the axis reaches it: a limit, red above, or a target, dashed. */
   line?: { kind: "limit" | "target"; at: number };
 }
 
@@ -106,8 +107,9 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
         `Requests that ended, answered or failed, per second. ${arrivalRate ? dashed : ""}` +
         `Each point covers ${rpsInterval} or more; the first and the newest are partly filled, so ` +
         "they read low. " +
-        "Mean counts idle time, too.",
+        'The row "whole" is each run\'s own figure, once it has ended; mean counts idle time, too.',
       query: requestRate(raw),
+      wholeQuery: figureOfRuns("rps"),
       rolledQuery: rolledRequestRate(old),
       interval: rpsInterval,
       unit: "reqps",
@@ -182,10 +184,18 @@ const runAnnotation = (dataSourceUid: string) => ({
   datasource: { type: "influxdb", uid: dataSourceUid },
   enable: true,
   iconColor: "light-blue",
-  query: ledgerColumns("testid", "outcome", "endedAtMs", "stack", "commit", "verdict"),
-  textColumn: "outcome",
-  tagsColumn: "testid,stack,commit,verdict",
-  timeEndColumn: "endedAtMs",
+  // The page asks nothing for an annotation without a target, and takes its columns from `mappings`.
+  target: {
+    refId: "runs",
+    rawQuery: true,
+    query: ledgerColumns("mark", "endedAtMs", "verdict"),
+    resultFormat: "table",
+  },
+  mappings: {
+    timeEnd: { source: "field", value: "endedAtMs" },
+    text: { source: "field", value: "mark" },
+    tags: { source: "field", value: "verdict" },
+  },
 });
 
 const runsLink = {
@@ -224,7 +234,7 @@ export function minInterval(rate?: number, requests = 100): string {
 function timeSeries(chart: Chart) {
   const { title, name, description, query, wholeQuery, rolledQuery } = chart;
   const { unit, legend, line } = chart;
-  const whole = `${name} of the whole range`;
+  const whole = `${name} of the whole ${unit === "reqps" ? "run" : "range"}`;
   const target = (refId: string, text: string, alias: string) => ({
     refId,
     rawQuery: true,
@@ -262,8 +272,10 @@ function timeSeries(chart: Chart) {
           thresholdsStyle: {
             mode: !line ? "off" : line.kind === "limit" ? "line+area" : "dashed",
           },
-          // Keeps the line in sight, with some room above it.
-          ...(line && { axisSoftMax: line.at * 1.2 }),
+          // A limit may be far above: the curve has the panel, and the axis says where the limit is.
+          ...(line?.kind === "limit" && { axisLabel: limitLabel(line.at, "ms") }),
+          // The rate that is offered is never far; some room above it.
+          ...(line?.kind === "target" && { axisSoftMax: line.at * 1.2 }),
         },
       },
       overrides: wholeQuery

@@ -3,6 +3,10 @@
  *
  * k6's InfluxDB output writes one point per sample: the measurement is the metric's name, the only
  * field is `value`, and `http_reqs` is one point of value 1 per request.
+ *
+ * No query divides by `/`. Grafana's page takes the text between a division and the first `/` of a
+ * regular expression for a regular expression, too, and escapes the variables in it
+ * (grafana/grafana#114260). `pow(x, -1)` is the same number.
  */
 
 /** Which points a query reads, and whether it gives one value or one per interval. */
@@ -76,7 +80,7 @@ export const durationMean = (scope: Scope) => select(`mean("value")`, `"http_req
 
 /** Requests per second of each interval: `sum`, since a mean of ones is 1 at any load. */
 export const requestRate = (scope: Intervals) =>
-  select(`sum("value") * 1000 / ${scope.every.ms}`, `"http_reqs"`, scope, "0");
+  select(`sum("value") * 1000 * pow(${scope.every.ms}, -1)`, `"http_reqs"`, scope, "0");
 
 /** Requests stored. */
 export const requestCount = (scope: Scope) => select(`sum("value")`, `"http_reqs"`, scope);
@@ -128,7 +132,7 @@ export const rolledPercentile = (p: 95 | 99, scope: Scope) =>
 
 /** `durationMean` from rollups, exact. */
 export const rolledMean = (scope: Scope) =>
-  select(`sum("sum") / sum("count")`, rollups, scope, "none");
+  select(`sum("sum") * pow(sum("count"), -1)`, rollups, scope, "none");
 
 /** `requestRate` from rollups, exact where the interval is a multiple of ten seconds. */
 export const rolledRequestRate = (scope: Scope) => {
@@ -136,7 +140,7 @@ export const rolledRequestRate = (scope: Scope) => {
   const counts = select(`sum("count") AS "requests"`, rollups, ten, "0");
   // The inner query has read the right points; the outer one only joins them.
   return select(
-    `mean("requests") / ${rollupSeconds}`,
+    `mean("requests") * ${1 / rollupSeconds}`,
     `(${counts})`,
     { ...scope, where: "$timeFilter" },
     "none",
@@ -153,6 +157,11 @@ export const runsInLedger = (where: string, limit: number) =>
 /** Columns of the runs in the dashboard's time range. */
 export const ledgerColumns = (...columns: string[]) =>
   `SELECT ${columns.map((column) => `"${column}"`).join(", ")} FROM ${ledger} WHERE $timeFilter`;
+
+/** A figure of each chosen run, as its verdict has it: one point a run, once the run has ended. */
+export const figureOfRuns = (column: string) =>
+  `SELECT "${column}" FROM ${ledger} WHERE "testid" =~ /^\${testid:regex}$/ AND $timeFilter ` +
+  `GROUP BY "testid"`;
 
 /** The values of a tag, of runs old and new. @param where which series are looked at */
 export const tagValues = (tag: string, where?: string) =>

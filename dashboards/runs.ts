@@ -2,11 +2,15 @@
  * The dashboard of all runs, drawn from the ledger: how p95, p99, RPS and failures went from run to
  * run, each run against its baseline, and a table that leads to each run's own time range.
  */
-import { ruleOf, type Figure, type Thresholds } from "../k6/profile";
+import { ruleOf, type Figure, type Thresholds, type Unit } from "../k6/profile";
 import { ledgerColumns } from "./queries";
 
 /** Its path is `/d/<uid>`: the other dashboard links there. */
 export const runsUid = "coupon-issue-runs";
+
+/** A limit in words, for the side of an axis that may not reach it. */
+export const limitLabel = (at: number, unit: Unit) =>
+  unit === "share" ? `limit ${Number((at * 100).toFixed(4))} %` : `limit ${at} ${unit}`;
 
 export interface RunsDashboardArgs {
   /** Uid of this dashboard. */
@@ -24,15 +28,20 @@ interface Trend {
   /** Columns of the ledger, and the names of their lines. */
   lines: Record<string, string>;
   unit: string;
-  /** A red line, and red above it. */
-  limit?: number;
+  /** A red line where the axis reaches it, and words beside the axis. */
+  limit?: { at: number; label: string };
   min?: number;
 }
 
 /** The dashboard, ready for `JSON.stringify`. */
 export function runsDashboard({ uid, runUid, dataSourceUid, thresholds }: RunsDashboardArgs) {
-  const limit = (figure: Figure) => ruleOf(figure, thresholds).limit;
-  const newest = "One point a run. The red line is today's limit; a run's own is in the ledger.";
+  const limit = (figure: Figure) => {
+    const { limit: at, label, unit } = ruleOf(figure, thresholds);
+    return { at, label: `${label}: ${limitLabel(at, unit)}` };
+  };
+  const newest =
+    "One point a run. The limit beside the axis, a red line where it is near, is today's; a run's " +
+    "own is in the ledger.";
   const trends: Trend[] = [
     {
       title: "p95 and p99 of runs",
@@ -119,7 +128,7 @@ function trendPanel({ title, description, lines, unit, limit, min }: Trend) {
           mode: "absolute",
           steps: [
             { color: "transparent", value: null },
-            ...(limit === undefined ? [] : [{ color: "red", value: limit }]),
+            ...(limit ? [{ color: "red", value: limit.at }] : []),
           ],
         },
         custom: {
@@ -128,9 +137,10 @@ function trendPanel({ title, description, lines, unit, limit, min }: Trend) {
           pointSize: 7,
           // Broken-off runs have no figures; the line goes on.
           spanNulls: true,
-          thresholdsStyle: { mode: limit === undefined ? "off" : "line" },
-          // Keeps the line in sight, with some room above it.
-          ...(limit !== undefined && { axisSoftMax: limit * 1.2 }),
+          thresholdsStyle: { mode: limit ? "line" : "off" },
+          ...(limit && { axisLabel: limit.label }),
+          // Of shares that are all 0, Grafana would draw an axis up to 10000 %.
+          ...(unit === "percentunit" && min === 0 && { axisSoftMax: 0.01 }),
         },
       },
       overrides: Object.entries(lines).map(([column, name]) => ({

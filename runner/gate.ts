@@ -83,6 +83,9 @@ export async function waitForAnswer(
 ): Promise<Response> {
   const deadline = Date.now() + seconds * 1000;
   let problem = "";
+  // A request that a server takes while it starts may never be answered, so the first tries are
+  // short; a server that is slow has its time in later ones.
+  let patience = 2000;
   // A connection that is cut while it is made, as by a container that starts, leaves `fetch` waiting
   // for its timeout; neither keeps Node from ending, as if all were done.
   const alive = setInterval(() => undefined, 1000);
@@ -92,14 +95,17 @@ export async function waitForAnswer(
       try {
         const response = await fetch(url, {
           redirect: "manual",
-          signal: AbortSignal.timeout(5000),
+          signal: AbortSignal.timeout(Math.max(1, Math.min(patience, deadline - Date.now()))),
         });
         await response.body?.cancel();
         if (accepts(response)) return response;
         problem = `status ${response.status}`;
       } catch (error) {
-        const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
+        const { name, message, cause } = error as Error & {
+          cause?: { code?: string; message?: string };
+        };
         problem = cause?.code ?? cause?.message ?? message;
+        if (name === "TimeoutError") patience *= 2;
       }
       await sleep(200);
     }

@@ -1,13 +1,17 @@
 /**
- * A client for Grafana's HTTP API, and the administrator's password. Self-contained, since Pulumi
- * serializes `ensureAdministrator` together with the resource that uses it.
+ * A client for Grafana's HTTP API, and the administrator's password. It uses nothing but Node's
+ * globals, since Pulumi serializes `ensureAdministrator` together with the resource that uses it.
  */
+
+import { otherThan } from "./versions";
 
 /** Where Grafana answers, and as whom to ask. */
 export interface GrafanaLogin {
   url: string;
   username: string;
   password: string;
+  /** How long an answer may take, by default 60 seconds. */
+  seconds?: number;
 }
 
 /** An answer of Grafana: its status, and its JSON. */
@@ -18,7 +22,7 @@ export interface GrafanaAnswer {
 
 /** Sends a request to Grafana. @throws Error when it does not answer */
 export async function askGrafana(
-  { url, username, password }: GrafanaLogin,
+  { url, username, password, seconds = 60 }: GrafanaLogin,
   method: "GET" | "POST" | "PUT",
   path: string,
   body?: unknown,
@@ -32,7 +36,7 @@ export async function askGrafana(
         authorization: "Basic " + Buffer.from(`${username}:${password}`).toString("base64"),
       },
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(seconds * 1000),
     });
   } catch (error) {
     const { message, cause } = error as { message: string; cause?: { message?: string } };
@@ -53,7 +57,8 @@ export async function askGrafana(
  *
  * @param before passwords that are likelier in force than the login's
  * @param after passwords that are less likely in force
- * @throws Error after two minutes without an answer, or when none is in force
+ * @throws Error after two minutes without an answer, of a version that does not work, or when none
+ * of the passwords is in force
  */
 export async function ensureAdministrator(
   login: GrafanaLogin,
@@ -61,8 +66,11 @@ export async function ensureAdministrator(
   after: string[] = [],
 ): Promise<void> {
   const deadline = Date.now() + 120_000;
+  // A request that a Grafana takes while it starts may never be answered; the next one is.
+  const soon = { ...login, seconds: 2 };
+  let health;
   for (;;) {
-    const health = await askGrafana(login, "GET", "/api/health").catch(({ message }) => ({
+    health = await askGrafana(soon, "GET", "/api/health").catch(({ message }) => ({
       status: 0,
       body: { message },
     }));
@@ -70,6 +78,9 @@ export async function ensureAdministrator(
     if (Date.now() > deadline) throw new Error(health.body.message);
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
+  const version = String(health.body.version);
+  const instead = otherThan("Grafana", version);
+  if (instead) throw new Error(`Grafana at ${login.url} is ${version}, but ${instead}`);
   for (const inForce of [...before, login.password, ...after]) {
     const own = await askGrafana({ ...login, password: inForce }, "GET", "/api/user");
     if (own.status === 401) continue;

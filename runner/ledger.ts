@@ -118,6 +118,8 @@ export interface NewEntry {
   verdict: "passed" | "failed";
   /** `passed`, or the line that says why not. */
   outcome: string;
+  /** Leads to the run on its dashboard, where there is one. */
+  dashboardUrl?: string;
   figures?: Figures;
   baseline?: LedgerRun;
   k6Version?: string;
@@ -141,6 +143,7 @@ export function ledgerPoint(
     startedAtMs: startedAt.getTime(),
     endedAtMs: endedAt.getTime(),
     outcome: entry.outcome,
+    mark: mark(entry),
     load: `${profile.rate} per ${profile.timeUnit}, ${profile.duration}`,
     // Text that is unknown is empty, not missing: Grafana's server fails on columns with both.
     baseline: baseline?.id ?? "",
@@ -157,6 +160,14 @@ export function ledgerPoint(
   });
   const key = ["k6_runs", ...Object.entries(tags).map(([name, value]) => `${name}=${value}`)];
   return `${key.join(",")} ${pairs.join(",")} ${startedAt.getTime()}000000`;
+}
+
+/** What Grafana shows at a run's region, as HTML that it makes safe: a link to the run, its outcome. */
+function mark({ id, outcome, dashboardUrl }: NewEntry): string {
+  const escaped = (text: string) =>
+    text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
+  const link = dashboardUrl ? `<a href="${escaped(dashboardUrl)}">${id}</a>` : id;
+  return `${link}: ${escaped(outcome)}`;
 }
 
 /** Writes a run. */

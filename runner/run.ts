@@ -34,6 +34,7 @@ import {
   type Summary,
 } from "./types";
 import { measure, progress, readJson, seriesWarning, type Source } from "./verify";
+import { otherThan } from "./versions";
 
 /** Where runs are kept, in the project's folder. */
 export const runsFolder = "runs";
@@ -89,6 +90,8 @@ export async function runLoadTest(
       gate(request, credentials, signal),
     ]);
     summary.k6Version = k6Version;
+    const instead = otherThan("k6", k6Version);
+    if (instead) throw new RunFailure(`k6 is ${k6Version}, but ${instead}`);
     const source = { influxdb: request.influxdb, reader: credentials.reader };
     entry.baseline = await findBaseline(source, request);
     say(`run ${id}: gate open, k6 ${k6Version} starts (${request.script})`);
@@ -159,11 +162,12 @@ export async function runLoadTest(
     if (!entry.figures) entry.endedAt = new Date();
     const { verdict, reason: outcome = verdict, k6Version } = summary;
     const { writer } = credentials;
-    await recordInLedger(request, writer, { ...entry, id, verdict, outcome, k6Version }).catch(
-      ({ message }) =>
-        summary.warnings.push(
-          oneLine(`the run is not in the ledger, nor marked on the dashboard: ${message}`),
-        ),
+    const { dashboardUrl } = summary;
+    const all = { ...entry, id, verdict, outcome, dashboardUrl, k6Version };
+    await recordInLedger(request, writer, all).catch(({ message }) =>
+      summary.warnings.push(
+        oneLine(`the run is not in the ledger, nor marked on the dashboard: ${message}`),
+      ),
     );
     record(dir, summary);
     say(headline(summary));

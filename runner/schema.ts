@@ -56,7 +56,8 @@ export async function ensureAdmin(admin: Admin): Promise<void> {
   const deadline = Date.now() + 120_000;
   for (;;) {
     try {
-      await query(asAdmin(admin), "SHOW DATABASES");
+      // One that a container takes while it starts may never be answered.
+      await query({ ...asAdmin(admin), seconds: 2 }, "SHOW DATABASES");
       return;
     } catch (error) {
       const { status, message } = error as { status?: number; message: string };
@@ -66,7 +67,7 @@ export async function ensureAdmin(admin: Admin): Promise<void> {
         const create =
           `CREATE USER ${identifier(admin.adminUsername)} ` +
           `WITH PASSWORD ${literal(admin.adminPassword)} WITH ALL PRIVILEGES`;
-        const made = await query({ url: admin.url }, create).then(
+        const made = await query({ url: admin.url, seconds: 10 }, create).then(
           () => true,
           () => false,
         );

@@ -64,11 +64,17 @@ export function containersOf(resources: Resource[]): Container[] {
     });
 }
 
+const isAdmin = ({ type }: Resource) => /^pulumi-nodejs:dynamic\/\w+:Admin$/.test(type);
+
+/** The administrators of the servers, by URN: Pulumi waits for a server with its administrator. */
+export const administrators = (resources: Resource[]) =>
+  resources.filter(isAdmin).map(({ urn }) => urn);
+
 /** What a stack has made of its servers in a cluster, by URN, and where each is to answer. */
 export function serversInCluster(resources: Resource[]): { urns: string[]; urls: string[] } {
   const own = resources.filter(({ urn }) => urn.includes("coupon-load-test:kubernetes:"));
   const made = own.filter(({ type }) => type.startsWith("kubernetes:"));
-  const waitedFor = resources.filter(({ type }) => /^pulumi-nodejs:dynamic\/\w+:Admin$/.test(type));
+  const waitedFor = resources.filter(isAdmin);
   return {
     urns: made.map(({ urn }) => urn),
     urls: made.length > 0 ? waitedFor.map(({ outputs }) => String(outputs?.url)) : [],

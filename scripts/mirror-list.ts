@@ -1,6 +1,6 @@
 /** What a stack fetches from outside, for those who mirror it into a closed network. */
 import * as fs from "node:fs";
-import { imagesOf, type StackConfig } from "../config";
+import { clusterPackages, imagesOf, type StackConfig } from "../config";
 
 /** A package.json, as far as it is of interest. */
 interface Package {
@@ -29,7 +29,11 @@ export function mirrorList(
   const installed = (name: string) => read(`node_modules/${name}/package.json`);
   const { version } = installed("pulumi");
   const cli = `https://get.pulumi.com/releases/sdk/pulumi-v${version}-${platform}-${arch}.tar.gz`;
-  const plugins = Object.keys(read("package.json").dependencies)
+  const { executor } = config;
+  const plugins = [
+    ...Object.keys(read("package.json").dependencies),
+    ...(executor.kind === "kubernetes" ? clusterPackages : []),
+  ]
     .flatMap((name) => installed(name).pulumi ?? [])
     .filter(({ resource }) => resource)
     .map(({ name, version, server }) => {
@@ -40,7 +44,6 @@ export function mirrorList(
       const release = `${owner ?? "pulumi"}/pulumi-${name}/releases/download/v${version}`;
       return `plugin ${name} ${version} https://github.com/${release}/${asset}`;
     });
-  const { executor } = config;
   const operator = executor.kind === "kubernetes" ? executor.operator : undefined;
   return [
     ...imagesOf(config).map((image) => `image ${image}`),

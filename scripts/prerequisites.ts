@@ -1,15 +1,18 @@
 /** What `make up` needs on this machine, looked up and shown in one table. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import {
   type ClusterConfig,
   containerName,
+  hasClusterPackages,
   operatorName,
   publishedPorts,
   type StackConfig,
 } from "../config";
 import { reasonOf } from "../runner/cluster";
 import { portIsFree, publishedBy } from "../runner/ports";
+import { otherThan } from "../runner/versions";
+import { images } from "./images";
 
 /** One row: what was found, and if it will not do, how to get it. */
 export interface Prerequisite {
@@ -26,20 +29,26 @@ const withoutIt = "or run make rehearse, the same test without Docker and Pulumi
 /** The Pulumi command: the one on PATH, else the npm package's, which fetches it at first use. */
 export const pulumiCommand = firstLine("pulumi", "version") ? "pulumi" : "node_modules/.bin/pulumi";
 
+/** Where packages keep what they can find out again. */
+const memoryOfImages = "node_modules/.cache/coupon-load-test/images.json";
+
 /** Images and data of a stack with the default images, in GB. */
 const diskNeeded = 3;
 
 export async function prerequisites(config: StackConfig, stack: string): Promise<Prerequisite[]> {
   const { executor, platform } = config;
   const here = platform.kind === "docker";
+  const daemon = here ? [docker()] : [];
+  const answers = daemon.some(({ todo }) => !todo);
   return [
     node(),
-    ...(here ? [docker()] : []),
+    ...daemon,
     pulumi(),
     ...(here ? [disk()] : []),
     ...(await ports(config, stack)),
+    ...(answers ? await images(config, memoryOfImages) : []),
     ...(executor.kind === "docker" ? [] : [k6(executor.binary)]),
-    ...(executor.kind === "kubernetes" ? await cluster(executor, stack) : []),
+    ...(executor.kind === "kubernetes" ? await inCluster(executor, stack) : []),
   ];
 }
 
@@ -103,9 +112,25 @@ function ports(config: StackConfig, stack: string): Promise<Prerequisite[]> {
 
 function k6(binary: string): Prerequisite {
   const [, version] = /^k6\S* v(\S+)/.exec(firstLine(binary, "version") ?? "") ?? [];
+  if (version) return { name: binary, found: version, todo: otherThan("k6", version) };
   const todo =
     "install it, https://grafana.com/docs/k6/latest/set-up/install-k6, or say where it is by k6Binary";
-  return { name: binary, found: version ?? "missing", todo: version ? undefined : todo };
+  return { name: binary, found: "missing", todo };
+}
+
+async function inCluster(config: ClusterConfig, stack: string): Promise<Prerequisite[]> {
+  const packages = installClusterPackages();
+  return packages.todo ? [packages] : [packages, ...(await cluster(config, stack))];
+}
+
+/** Installs what only stacks in a cluster need, unless it is there. */
+export function installClusterPackages(): Prerequisite {
+  const name = "npm packages for a cluster";
+  if (hasClusterPackages()) return { name, found: "installed" };
+  const install = ["install", "--no-save", "--include=peer", "--no-audit", "--no-fund"];
+  const { status } = spawnSync("npm", install, { stdio: ["ignore", "ignore", "inherit"] });
+  if (status === 0 && hasClusterPackages()) return { name, found: "installed" };
+  return { name, found: "missing", todo: `see why npm ${install.join(" ")} fails` };
 }
 
 /** The context and its cluster, and whose k6 operator is in it. */

@@ -17,10 +17,17 @@ import { manifestsAhead } from "../runner/test-run";
 import { RunFailure, stackOf, type Summary } from "../runner/types";
 import { ConfigError } from "../values";
 import { backup, restore, type RunningStack } from "./backup";
-import { containersOf, driftOf, type Resource, serversInCluster, start } from "./drift";
+import {
+  administrators,
+  containersOf,
+  driftOf,
+  type Resource,
+  serversInCluster,
+  start,
+} from "./drift";
 import { nameOf } from "./events";
 import { mirrorList } from "./mirror-list";
-import { prerequisites } from "./prerequisites";
+import { installClusterPackages, prerequisites } from "./prerequisites";
 import { loadTestLine, previewMarkdown, previewOf } from "./preview";
 import { Failure, Pulumi } from "./pulumi";
 import { rotationOf } from "./rotation";
@@ -145,6 +152,7 @@ const commands: Record<string, () => Promise<void>> = {
   },
   async "mirror-list"() {
     const config = parseConfig(readSettings(stack, settings), process.cwd());
+    if (config.executor.kind === "kubernetes") installClusterPackages();
     console.log(mirrorList(config, process).join("\n"));
   },
   async compare() {
@@ -187,7 +195,9 @@ async function resources(): Promise<Resource[]> {
 async function putServersBack(): Promise<void> {
   const all = await resources();
   const away = containersOf(all).filter(({ running }) => !running);
-  await makeAgain(away.filter(({ running }) => running === undefined).map(({ urn }) => urn));
+  const gone = away.filter(({ running }) => running === undefined).map(({ urn }) => urn);
+  // Their volumes may be gone, too: who may look into the servers is made again with them.
+  await makeAgain(gone.length > 0 ? [...gone, ...administrators(all)] : []);
   const names = away.map(({ name }) => name);
   if (names.length > 0) console.log(`put back: ${names.join(", ")}\n`);
   await start(names);

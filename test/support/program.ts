@@ -2,7 +2,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as fs from "node:fs";
 import { parse } from "yaml";
-import { recordPulumi, type States } from "./pulumi-mocks";
+import { compileAsPulumi, recordPulumi, type States } from "./pulumi-mocks";
 
 export type Outputs = Record<string, pulumi.Input<unknown>>;
 
@@ -26,6 +26,7 @@ export async function runProgram(
   for (const [key, value] of Object.entries(values)) all[`coupon-load-test:${key}`] = String(value);
   const recording = recordPulumi(states, stack);
   pulumi.runtime.setAllConfig(all);
+  compileAsPulumi();
   const { default: program } = await import("../../index.js");
   let outputs: Outputs = {};
   let error: unknown;

@@ -144,9 +144,15 @@ export function openTexts(value: unknown): string[] {
  * options, as Pulumi does it: what the tests' own compiler makes cannot be stored as text.
  */
 export function requireAsPulumi<T>(file: string): T {
+  compileAsPulumi();
+  return require(path.resolve(file));
+}
+
+/** From now on, what is required is compiled like that. */
+export function compileAsPulumi() {
   const { compilerOptions } = ts.parseConfigFileTextToJson(
     "tsconfig.json",
-    fs.readFileSync("tsconfig.json", "utf8"),
+    fs.readFileSync(path.resolve(__dirname, "../../tsconfig.json"), "utf8"),
   ).config;
   require.extensions[".ts"] = (module, fileName) => {
     const source = fs.readFileSync(fileName, "utf8");
@@ -156,11 +162,6 @@ export function requireAsPulumi<T>(file: string): T {
       fileName,
     );
   };
-  try {
-    return require(path.resolve(file));
-  } finally {
-    delete require.extensions[".ts"];
-  }
 }
 
 type State = Record<string, unknown>;

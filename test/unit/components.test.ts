@@ -73,7 +73,7 @@ const influxdbArgs = {
   retention: "12h",
   historyRetention: "104w",
 };
-const grafanaArgs = { image: "grafana/grafana:12.4.5", contacts: [] };
+const grafanaArgs = { image: "grafana/grafana:12.4.0", contacts: [] };
 /** Where a server is, in Docker. */
 const placeOf = (service: string, port: number, network = stackNetwork("dev-network")) =>
   inDocker(service, {
@@ -213,7 +213,7 @@ describe("InfluxDB", () => {
   const ADMIN = "pulumi-nodejs:dynamic/influxdb:Admin";
   const DATABASE = "pulumi-nodejs:dynamic/influxdb:Database";
   const USER = "pulumi-nodejs:dynamic/influxdb:User";
-  const container = `${CONTAINER}::influxdb-container`;
+  const volume = `${VOLUME}::influxdb-data`;
   const admin = {
     url: "http://127.0.0.1:18086",
     adminUsername: "admin",
@@ -237,7 +237,7 @@ describe("InfluxDB", () => {
       [`${SERVICE}::influxdb`]: INFLUXDB,
       [`${IMAGE}::influxdb-image`]: `${SERVICE}::influxdb`,
       [`${VOLUME}::influxdb-data`]: `${SERVICE}::influxdb`,
-      [container]: `${SERVICE}::influxdb`,
+      [`${CONTAINER}::influxdb-container`]: `${SERVICE}::influxdb`,
       [`${PASSWORD}::influxdb-admin-password`]: INFLUXDB,
       [`${PASSWORD}::influxdb-k6-password`]: INFLUXDB,
       [`${PASSWORD}::influxdb-grafana-password`]: INFLUXDB,
@@ -280,14 +280,14 @@ describe("InfluxDB", () => {
   test("proves its administrator again whenever the container is another", () => {
     const { inputs, deletedWith } = recording.get(ADMIN, "influxdb-admin");
     expect(inputs).toEqual({ ...admin, container: "id of influxdb-container" });
-    expect(deletedWith).toBe(container);
+    expect(deletedWith).toBe(volume);
   });
 
   test("makes the database once the administrator is proved", () => {
     const database = recording.get(DATABASE, "influxdb-database");
     expect(database.inputs).toEqual({ ...admin, database: "k6", retention: "12h" });
     expect(database.dependencies).toContain(`${ADMIN}::influxdb-admin`);
-    expect(database.deletedWith).toBe(container);
+    expect(database.deletedWith).toBe(volume);
   });
 
   test("keeps rollups and the ledger longer, in a policy of their own", () => {
@@ -313,7 +313,7 @@ describe("InfluxDB", () => {
       privilege: may,
     });
     expect(user.dependencies).toContain(`${DATABASE}::influxdb-database`);
-    expect(user.deletedWith).toBe(container);
+    expect(user.deletedWith).toBe(volume);
   });
 
   test("keeps passwords secret in the state of everything that holds one", () => {
@@ -380,11 +380,11 @@ describe("Grafana", () => {
   });
 
   test("reads its passwords from secret files, lets nobody else in and calls nobody", () => {
-    expect(recording.get(IMAGE, "grafana-image").inputs.name).toBe("grafana/grafana:12.4.5");
+    expect(recording.get(IMAGE, "grafana-image").inputs.name).toBe("grafana/grafana:12.4.0");
     expect(recording.get(CONTAINER, "grafana-container").inputs).toEqual({
       ...common,
       name: "coupon-load-test-dev-grafana",
-      image: "sha256 of grafana/grafana:12.4.5",
+      image: "sha256 of grafana/grafana:12.4.0",
       envs: [
         "GF_SECURITY_ADMIN_PASSWORD=$__file{/etc/grafana/admin-password}",
         "GF_SECURITY_SECRET_KEY=$__file{/etc/grafana/secret-key}",
@@ -394,6 +394,8 @@ describe("Grafana", () => {
         "GF_ANALYTICS_REPORTING_ENABLED=false",
         "GF_ANALYTICS_CHECK_FOR_UPDATES=false",
         "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false",
+        "GF_PLUGINS_PREINSTALL_DISABLED=true",
+        "GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED=true",
         "GF_NEWS_NEWS_FEED_ENABLED=false",
         "GF_SECURITY_DISABLE_GRAVATAR=true",
       ],
@@ -421,7 +423,7 @@ describe("Grafana", () => {
       firstPassword: secret("generated-grafana-first-password"),
       container: "id of grafana-container",
     });
-    expect(deletedWith).toBe(`${CONTAINER}::grafana-container`);
+    expect(deletedWith).toBe(`${VOLUME}::grafana-data`);
     expect(secretOutputs).toEqual(["adminPassword", "firstPassword", "password"]);
     expect(code).not.toContain("generated-");
   });
@@ -444,7 +446,7 @@ describe("Grafana", () => {
       username: "admin",
       password: "generated-grafana-admin-password",
     });
-    expect(await valueOf((grafana.server as docker.Container).id)).toBe("id of grafana-container");
+    expect(await valueOf((grafana.volume as docker.Volume).id)).toBe("id of grafana-data");
   });
 });
 
@@ -480,13 +482,13 @@ describe("the dashboards", () => {
     ]);
   });
 
-  test("are made by the stack's own provider, and go with Grafana's container", () => {
+  test("are made by the stack's own provider, and go with Grafana's volume", () => {
     const types = [DATA_SOURCE, FOLDER, DASHBOARD, RULES, CONTACT, POLICY];
     const made = types.map((type) => recording.ofType(type));
     expect(made.map(({ length }) => length)).toEqual([1, 1, 2, 1, 1, 1]);
     for (const each of made.flat()) {
       expect(each.provider).toBe("pulumi:providers:grafana::grafana-provider");
-      expect(each.deletedWith).toBe(`${CONTAINER}::grafana-container`);
+      expect(each.deletedWith).toBe(`${VOLUME}::grafana-data`);
     }
   });
 
@@ -1149,10 +1151,10 @@ describe("servers in a cluster", () => {
       url: "http://192.0.2.10:30086",
       container: "uid of influxdb-stateful-set uid of influxdb-service",
     });
-    expect(admin.deletedWith).toBe(`${SET}::influxdb-stateful-set`);
+    expect(admin.deletedWith).toBe(`${CLAIM}::influxdb-data`);
     expect(recording.get("pulumi-nodejs:dynamic/grafana:Admin", "grafana-admin")).toMatchObject({
       inputs: { container: "uid of grafana-deployment uid of grafana-service" },
-      deletedWith: `${DEPLOYMENT}::grafana-deployment`,
+      deletedWith: `${CLAIM}::grafana-data`,
     });
     expect([influxdb.url, influxdb.podUrl, influxdb.networkUrl, influxdb.namespace]).toEqual([
       ...["http://192.0.2.10:30086", undefined, undefined, namespace],

@@ -61,7 +61,7 @@ describe("Pulumi.yaml", () => {
     expect(manifest.name).toBe(project);
     expect(manifest.runtime).toEqual({
       name: "nodejs",
-      options: { typescript: true, packagemanager: "npm" },
+      options: { typescript: true, tsconfig: "tsconfig.pulumi.json", packagemanager: "npm" },
     });
   });
 
@@ -103,8 +103,8 @@ describe("Pulumi.yaml", () => {
     const images = keys.filter((key) => key.endsWith("Image"));
     expect(Object.fromEntries(images.map((key) => [key, defaults[key]]))).toEqual({
       influxdbImage: "influxdb:1.8.10",
-      grafanaImage: "grafana/grafana:12.4.5",
-      k6Image: "grafana/k6:1.8.1",
+      grafanaImage: "grafana/grafana:12.4.0",
+      k6Image: "grafana/k6:2.2.0",
       k6OperatorImage: "ghcr.io/grafana/k6-operator:controller-v1.6.0",
       k6StarterImage: "ghcr.io/grafana/k6-operator:starter-v1.6.0",
       redisImage: "redis:7.4-alpine",
@@ -149,7 +149,7 @@ describe("a configuration", () => {
       maxSeries: 1000,
       runId: "",
       platform: { kind: "docker" },
-      executor: { kind: "docker", image: "grafana/k6:1.8.1" },
+      executor: { kind: "docker", image: "grafana/k6:2.2.0" },
       influxdb: {
         image: "influxdb:1.8.10",
         address: "127.0.0.1",
@@ -158,7 +158,7 @@ describe("a configuration", () => {
         historyRetention: "730d",
       },
       grafana: {
-        ...{ image: "grafana/grafana:12.4.5", address: "127.0.0.1", port: 3000 },
+        ...{ image: "grafana/grafana:12.4.0", address: "127.0.0.1", port: 3000 },
         smtp: undefined,
       },
       contacts: [],
@@ -456,7 +456,7 @@ describe("an image", () => {
     "may come from %s",
     (imageRegistry) => {
       expect(parsed({ imageRegistry }).grafana.image).toBe(
-        `${imageRegistry}/grafana/grafana:12.4.5`,
+        `${imageRegistry}/grafana/grafana:12.4.0`,
       );
     },
   );
@@ -472,7 +472,7 @@ describe("an image", () => {
   });
 
   test("that the stack does not use is not of the stack", () => {
-    const all = ["influxdb:1.8.10", "grafana/grafana:12.4.5", "grafana/k6:1.8.1"];
+    const all = ["influxdb:1.8.10", "grafana/grafana:12.4.0", "grafana/k6:2.2.0"];
     expect(imagesOf(parsed())).toEqual(all);
     expect(imagesOf(parsed({ executor: "local" }))).toEqual(all.slice(0, 2));
     const named = (...keys: string[]) => keys.map((key) => defaults[key]);
@@ -626,7 +626,7 @@ describe("a cluster", () => {
     const { executor, target, influxdb } = parsed();
     expect(executor).toEqual({
       ...{ kind: "kubernetes", context: "lab", parallelism: 2, cpu: "1", binary: "k6" },
-      image: "grafana/k6:1.8.1",
+      image: "grafana/k6:2.2.0",
       starterImage: "ghcr.io/grafana/k6-operator:starter-v1.6.0",
       operator: {
         chart: "https://grafana.github.io/helm-charts",

@@ -6,6 +6,7 @@ import {
   type CouponIssueDashboardArgs,
 } from "../../dashboards/coupon-issue";
 import {
+  figureOfRuns,
   panel,
   panelOfHistory,
   rolledMean,
@@ -56,9 +57,16 @@ describe("the dashboard", () => {
   test("marks each run of the ledger from start to end, with its outcome", () => {
     expect(dashboard.annotations.list).toMatchObject([
       {
-        textColumn: "outcome",
-        timeEndColumn: "endedAtMs",
-        tagsColumn: "testid,stack,commit,verdict",
+        target: {
+          rawQuery: true,
+          query: expect.stringContaining(`FROM "history"."k6_runs" WHERE $timeFilter`),
+          resultFormat: "table",
+        },
+        mappings: {
+          timeEnd: { source: "field", value: "endedAtMs" },
+          text: { source: "field", value: "mark" },
+          tags: { source: "field", value: "verdict" },
+        },
       },
     ]);
   });
@@ -125,13 +133,14 @@ describe("the panels", () => {
         target("C", `${name} from 10 s rollups`, rolled),
       ];
     };
-    const rps = `SELECT sum("value") * 1000 / $__interval_ms FROM "http_reqs" WHERE ${where}`;
+    const rps = `SELECT sum("value") * 1000 * pow($__interval_ms, -1) FROM "http_reqs" WHERE ${where}`;
     expect(dashboard.panels.map(({ targets }) => targets)).toEqual([
       duration("p99", 'percentile("value", 99)', rolledPercentile(99, old)),
       duration("p95", 'percentile("value", 95)', rolledPercentile(95, old)),
       duration("avg", 'mean("value")', rolledMean(old)),
       [
         target("A", "RPS", `${rps} ${time} fill(0)`),
+        target("B", "RPS of the whole run", figureOfRuns("rps")),
         target("C", "RPS from 10 s rollups", rolledRequestRate(old)),
       ],
     ]);
@@ -187,7 +196,7 @@ describe("the lines", () => {
     expect(panels[3].description).not.toContain("dashed line");
   });
 
-  test("are in sight whatever the limits are", () => {
+  test("are told beside the axis, which they do not stretch, whatever the limits are", () => {
     const limit = fc.double({ min: 0.001, max: 1e6, noNaN: true });
     fc.assert(
       fc.property(limit, limit, (p95Ms, p99Ms) => {
@@ -196,9 +205,12 @@ describe("the lines", () => {
           thresholds: { ...defaultThresholds, p95Ms, p99Ms },
         });
         expect(panels[0].fieldConfig.defaults.thresholds.steps[1].value).toBe(p99Ms);
-        expect(panels[0].fieldConfig.defaults.custom.axisSoftMax).toBeGreaterThan(p99Ms);
+        expect(panels[0].fieldConfig.defaults.custom.axisLabel).toBe(`limit ${p99Ms} ms`);
         expect(panels[1].fieldConfig.defaults.thresholds.steps[1].value).toBe(p95Ms);
-        expect(panels[1].fieldConfig.defaults.custom.axisSoftMax).toBeGreaterThan(p95Ms);
+        expect(panels[1].fieldConfig.defaults.custom.axisLabel).toBe(`limit ${p95Ms} ms`);
+        for (const { fieldConfig } of panels.slice(0, 3)) {
+          expect(fieldConfig.defaults.custom).not.toHaveProperty("axisSoftMax");
+        }
       }),
     );
   });

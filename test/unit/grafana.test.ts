@@ -25,9 +25,11 @@ let inForce: string;
 let tried: string[];
 /** How many requests are cut off before it answers any. */
 let booting: number;
+/** How it calls itself. */
+let version: string;
 let server: Server;
 beforeEach(async () => {
-  [inForce, tried, booting] = ["first", [], 0];
+  [inForce, tried, booting, version] = ["first", [], 0, "12.4.0"];
   server = createServer(async (request, response) => {
     let body = "";
     for await (const chunk of request) body += chunk;
@@ -35,7 +37,7 @@ beforeEach(async () => {
     const answer = (status: number, body: object): void => {
       response.writeHead(status).end(JSON.stringify(body));
     };
-    if (request.url === "/api/health") return answer(200, { database: "ok" });
+    if (request.url === "/api/health") return answer(200, { database: "ok", version });
     const [, encoded = ""] = (request.headers.authorization ?? "").split(" ");
     const [user, password] = Buffer.from(encoded, "base64").toString().split(":");
     if (request.method === "GET") tried.push(password);
@@ -57,6 +59,14 @@ const state = (password: string, container = "c") => ({
 });
 
 describe("Grafana's administrator", () => {
+  test.each(["9.5.21", "11.6.1", "13.0.0"])("is not made in Grafana %s", async (other) => {
+    version = other;
+    await expect(provider.create(state("wanted"))).rejects.toThrow(
+      `is ${other}, but it must be 12.x (tried: 12.4.0)`,
+    );
+    expect(tried).toEqual([]);
+  });
+
   test("gets its password once Grafana answers, in place of the first one", async () => {
     booting = 3;
     const { id, outs } = await provider.create(state("password-1"));

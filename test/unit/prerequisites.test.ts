@@ -7,8 +7,10 @@ import * as path from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { operatorChartVersion, parseConfig } from "../../config";
 import { mirrorList } from "../../scripts/mirror-list";
+import { images } from "../../scripts/images";
 import { prerequisites } from "../../scripts/prerequisites";
 import { readSettings } from "../../scripts/settings";
+import { program } from "../support/fake-program";
 
 // On a busy machine, what takes a second may take ten.
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });
@@ -48,6 +50,16 @@ describe("k6 on this machine", () => {
     expect(await k6(version, "executor=local")).toMatchObject({ found: "1.8.1", todo: undefined });
   });
 
+  test.each([
+    ["v1.8.1", undefined],
+    ["v2.2.0", undefined],
+    ["v0.57.0", "it must be 1.x or 2.x (tried: 1.8.1 and 2.2.0)"],
+    ["v3.0.0", "it must be 1.x or 2.x (tried: 1.8.1 and 2.2.0)"],
+  ])("is refused by %s with %s", async (version, todo) => {
+    const says = `echo 'k6 ${version} (go1.26.8, linux/amd64)'`;
+    expect(await k6(says, "executor=local")).toMatchObject({ found: version.slice(1), todo });
+  });
+
   test.each(["exit 1", "echo another program"])(
     "is missing where its command is %s",
     async (it) => {
@@ -72,12 +84,15 @@ test("a stack that is all in a cluster needs no Docker, disk or port of this mac
     ...["platform=kubernetes", "kubeNodeAddress=192.0.2.10", "target=external"],
     ...["baseUrl=http://api.local", "influxdbPort=30086", "grafanaPort=30300"],
   ];
-  const names = (rows: { name: string }[]) => rows.map(({ name }) => name);
+  // Which images this machine has is its own affair.
+  const names = (rows: { name: string }[]) =>
+    rows.map(({ name }) => name).filter((name) => !name.includes(" in "));
   expect(names(await prerequisites(configured(...all), "dev"))).toEqual([
-    ...["Node.js", "Pulumi CLI", "k6", "context lab"],
+    ...["Node.js", "Pulumi CLI", "k6", "npm packages for a cluster", "context lab"],
   ]);
   expect(names(await prerequisites(configured(...inCluster), "dev"))).toEqual([
-    ...["Node.js", "Docker", "Pulumi CLI", "disk", "k6", "context lab"],
+    ...["Node.js", "Docker", "Pulumi CLI", "disk", "k6"],
+    ...["npm packages for a cluster", "context lab"],
   ]);
 });
 
@@ -282,7 +297,7 @@ describe("the mirror's list", () => {
       `${operatorChartVersion} https://grafana.github.io/helm-charts`,
     ]);
     expect(kinds(lines, "image").slice(2, 5)).toEqual([
-      "grafana/k6:1.8.1",
+      "grafana/k6:2.2.0",
       "ghcr.io/grafana/k6-operator:starter-v1.6.0",
       "ghcr.io/grafana/k6-operator:controller-v1.6.0",
     ]);
@@ -294,5 +309,57 @@ describe("the mirror's list", () => {
       expect(kinds(list(...settings), "chart")).toEqual([]);
     }
     expect(kinds(list(...inCluster, `k6OperatorChart=${folder}`), "chart")).toEqual([]);
+  });
+});
+
+describe("the images", () => {
+  const memory = () => path.join(folder, "images.json");
+  /** A Docker whose images, all there, tell these versions; it counts how often it starts one. */
+  const told = (versions: Partial<Record<"grafana" | "influxd" | "k6", string>>) => {
+    const starts = Object.entries(versions).map(([name, says]) => `*=${name}*) echo "${says}" ;;`);
+    program(
+      folder,
+      "docker",
+      `case "$*" in
+        image*) echo "sha256:of $*" ;;
+        run*) echo run >> "$here/runs"; case "$*" in ${starts.join("\n")} *) exit 127 ;; esac ;;
+      esac`,
+    );
+    vi.stubEnv("PATH", `${folder}${path.delimiter}${process.env.PATH}`);
+  };
+  const works = {
+    grafana: "grafana version 12.4.0",
+    influxd: "InfluxDB v1.8.10 (git: 1.8 688e697)",
+    k6: "k6 v2.2.0 (go1.26.8, linux/amd64)",
+  };
+
+  test("are each told with the version of what is in them, and asked once", async () => {
+    told(works);
+    const rows = [
+      { name: "InfluxDB in influxdb:1.8.10", found: "1.8.10", todo: undefined },
+      { name: "Grafana in grafana/grafana:12.4.0", found: "12.4.0", todo: undefined },
+      { name: "k6 in grafana/k6:2.2.0", found: "2.2.0", todo: undefined },
+    ];
+    expect(await images(configured(), memory())).toEqual(rows);
+    expect(await images(configured(), memory())).toEqual(rows);
+    expect(fs.readFileSync(path.join(folder, "runs"), "utf8").split("\n")).toHaveLength(4);
+  });
+
+  test.each([
+    ["grafana", "Version 9.5.21", "9.5.21", "it must be 12.x (tried: 12.4.0): set grafanaImage"],
+    ["grafana", "grafana version 13.0.0", "13.0.0", "it must be 12.x (tried: 12.4.0): set grafana"],
+    ["influxd", "InfluxDB v2.7.12", "2.7.12", "it must be 1.x (tried: 1.8.10): set influxdbImage"],
+    ["k6", "k6 v0.57.0", "0.57.0", "it must be 1.x or 2.x (tried: 1.8.1 and 2.2.0): set k6Image"],
+    ["grafana", "another program", "missing", "it does not start there: set grafanaImage to an"],
+  ])("are refused with %s that says %s", async (name, says, found, todo) => {
+    told({ ...works, [name]: says });
+    const refused = (await images(configured(), memory())).filter((row) => row.todo);
+    expect(refused).toMatchObject([{ found, todo: expect.stringContaining(todo) }]);
+  });
+
+  test("that cannot be had are left to Pulumi", async () => {
+    program(folder, "docker", "exit 1");
+    vi.stubEnv("PATH", `${folder}${path.delimiter}${process.env.PATH}`);
+    expect(await images(configured(), memory())).toEqual([]);
   });
 });

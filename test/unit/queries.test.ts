@@ -32,8 +32,20 @@ test("panel queries are InfluxQL with Grafana's time range and interval", () => 
 
 test("the request rate is the sum per second of the interval, and 0 without requests", () => {
   expect(queries.requestRate(panel)).toBe(
-    `SELECT sum("value") * 1000 / $__interval_ms FROM "http_reqs" WHERE ${kept} GROUP BY time($__interval), "testid" fill(0)`,
+    `SELECT sum("value") * 1000 * pow($__interval_ms, -1) FROM "http_reqs" WHERE ${kept} GROUP BY time($__interval), "testid" fill(0)`,
   );
+});
+
+test("panel queries have no slash but around regular expressions, which Grafana's page looks for", () => {
+  const old = queries.panelOfHistory("30d");
+  const all = [
+    ...Object.values(both).map((query) => query(panel)),
+    queries.requestRate(panel),
+    queries.rolledMean(old),
+    queries.rolledPercentile(99, old),
+    queries.rolledRequestRate(old),
+  ];
+  for (const query of all) expect(query.replace(/=~ \/\^[^/]*\$\//g, ""), query).not.toContain("/");
 });
 
 test("run queries give one value for the points of that run", () => {
@@ -91,7 +103,7 @@ describe("rollups", () => {
 
   test("give the rate as the mean of counts that are 0 where there are none", () => {
     expect(queries.rolledRequestRate(old)).toBe(
-      `SELECT mean("requests") / 10 FROM (SELECT sum("count") AS "requests" ` +
+      `SELECT mean("requests") * 0.1 FROM (SELECT sum("count") AS "requests" ` +
         `FROM "history"."http_req_duration" WHERE ${chosen} AND time < now() - 30d ` +
         `GROUP BY time(10s), "testid" fill(0)) ` +
         `WHERE $timeFilter GROUP BY time($__interval), "testid" fill(none)`,

@@ -229,7 +229,7 @@ describe("a stack with the sample target", () => {
     expect(thresholds).toEqual(defaultThresholds);
     expect(executor).toEqual({
       kind: "docker",
-      image: "grafana/k6:1.8.1",
+      image: "grafana/k6:2.2.0",
       network: "coupon-load-test-dev-network",
     });
     expect(dashboardUrl).toBe(`http://127.0.0.1:${ports.grafanaPort}/d/coupon-issue`);
@@ -369,7 +369,7 @@ describe("a stack whose load a cluster shares", () => {
     const { executor, target, influxdb } = requestOf(recording);
     expect(executor).toEqual({
       ...{ kind: "kubernetes", context: "lab", parallelism: 3, cpu: "500m", binary: "/opt/k6" },
-      ...{ namespace: "coupon-load-test-dev", serviceAccount: "k6", image: "grafana/k6:1.8.1" },
+      ...{ namespace: "coupon-load-test-dev", serviceAccount: "k6", image: "grafana/k6:2.2.0" },
       starterImage: "ghcr.io/grafana/k6-operator:starter-v1.6.0",
     });
     expect(target.podUrl).toBe(`http://192.0.2.1:${ports.couponApiPort}`);

@@ -33,7 +33,7 @@ const isAllowed = (license = "") =>
     .every((each) => allowed.includes(each));
 
 describe("the packages", () => {
-  test.each(["dependencies", "devDependencies", "overrides"])(
+  test.each(["dependencies", "peerDependencies", "devDependencies", "overrides"])(
     "of %s are exact versions",
     (kind) => {
       const exact = /^\d+\.\d+\.\d+(-[\w.]+)?$/;
@@ -44,8 +44,8 @@ describe("the packages", () => {
   );
 
   test("are locked as package.json names them", () => {
-    const { dependencies, devDependencies } = manifest;
-    expect(own).toMatchObject({ dependencies, devDependencies });
+    const { dependencies, peerDependencies, devDependencies } = manifest;
+    expect(own).toMatchObject({ dependencies, peerDependencies, devDependencies });
   });
 
   test("are locked by checksum, from whichever registry npm is told", () => {
