@@ -11,6 +11,10 @@ export const influxDbSettings = {
   INFLUXDB_HTTP_MAX_BODY_SIZE: "0",
   INFLUXDB_REPORTING_DISABLED: "true",
   INFLUXDB_MONITOR_STORE_ENABLED: "false",
+  // Series stay in memory, about 2.5 kB each. A script with an id in its URLs makes nine for every
+  // id: it is refused before it takes all the memory that the container has.
+  INFLUXDB_DATA_MAX_VALUES_PER_TAG: "10000",
+  INFLUXDB_DATA_MAX_SERIES_PER_DATABASE: "300000",
 };
 
 /** Where InfluxDB answers, and as whom to ask; without a user the request is anonymous. */

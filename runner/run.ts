@@ -33,7 +33,15 @@ import {
   stackOf,
   type Summary,
 } from "./types";
-import { measure, progress, readJson, seriesWarning, type Source } from "./verify";
+import {
+  isForSeries,
+  measure,
+  progress,
+  readJson,
+  removePoints,
+  seriesWarning,
+  type Source,
+} from "./verify";
 import { otherThan } from "./versions";
 
 /** Where runs are kept, in the project's folder. */
@@ -129,6 +137,12 @@ export async function runLoadTest(
     });
     const tooManySeries = await seriesWarning(source, id, request.maxSeries);
     if (tooManySeries) summary.warnings.push(tooManySeries);
+    if (refusals.some(isForSeries)) {
+      await removePoints(source, credentials.writer, id, incomplete);
+      summary.warnings.push(
+        "the points of these metrics are removed from InfluxDB, so that the next run has room",
+      );
+    }
 
     breaches.push(...problems);
     if (!total.metrics.iterations?.values.count) {

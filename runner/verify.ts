@@ -123,8 +123,8 @@ export async function measure(
 }
 
 /**
- * Warns of a run that made more than `limit` series: they stay in InfluxDB's memory, and past a
- * million in a database it refuses points. Names the tag with the most values.
+ * Warns of a run that made more than `limit` series: they stay in InfluxDB's memory, and of
+ * too many in a database it refuses points. Names the tag with the most values.
  */
 export async function seriesWarning(
   { influxdb, reader }: Source,
@@ -151,5 +151,28 @@ export async function seriesWarning(
   return (
     `the run made ${total} series in InfluxDB, more than ${limit}: ` +
     `its tag "${tags[most]}" has ${values[most]} values`
+  );
+}
+
+/** Whether InfluxDB refused points because there are too many series, see `influxDbSettings`. */
+export const isForSeries = (refusal: string) =>
+  /max-(values-per-tag|series-per-database) limit exceeded/.test(refusal);
+
+/**
+ * Removes what is stored of these metrics of a run. Series that are at their bound keep every later
+ * run from being stored, until `retention` has passed.
+ */
+export async function removePoints(
+  { influxdb }: Source,
+  writer: Login,
+  id: string,
+  metrics: Iterable<string>,
+) {
+  const names = [...metrics].map(identifier).join(", ");
+  const { where } = run(id);
+  await query(
+    { url: influxdb.url, ...writer },
+    `DROP SERIES FROM ${names} WHERE ${where}`,
+    influxdb.database,
   );
 }
