@@ -255,6 +255,8 @@ function timeSeries(chart: Chart) {
       defaults: {
         unit,
         min: 0,
+        // A script may have none, over WebSocket or gRPC; Grafana itself would say "No data".
+        noValue: "No HTTP requests of these runs in this time range",
         // Of several runs, each has a colour of its own.
         color: { mode: "palette-classic" },
         thresholds: {

@@ -139,6 +139,17 @@ describe("the pages", () => {
     });
   });
 
+  it("say so where no run made an HTTP request", async () => {
+    const before = Date.parse(runs[0].startedAt) - 60_000;
+    await look(async (pages) => {
+      await pages.open(address({ from: before - 60_000, to: before }, ["$__all"]));
+      for (const title of titles) {
+        await pages.panel(title).getByText("No HTTP requests of these runs").waitFor();
+      }
+      expect(pages.complaints).toEqual([]);
+    });
+  });
+
   it("mark each run from start to end, and lead to it", async () => {
     const [run] = runs;
     const range = { from: Date.parse(run.startedAt) - 20_000, to: Date.parse(run.endedAt) + 5_000 };
