@@ -8,6 +8,7 @@ import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, test, type ExpectStatic } from "vitest";
 import { defaultProfile } from "../../k6/profile";
+import { preparePart } from "../../rehearsal/parts";
 import type { Server } from "../../rehearsal/processes";
 import { query } from "../../runner/influxdb";
 import { freePort } from "../../runner/ports";
@@ -92,6 +93,17 @@ describe.concurrent("a run", () => {
     expect(JSON.parse(stdout)).toMatchObject({ id: path.basename(dir), verdict: "passed" });
     expect(summary).not.toHaveProperty("reason");
     expect(running.k6()).toEqual([]);
+  });
+
+  test("by k6 1 passes as one by k6 2 does", { timeout: 600_000 }, async ({ expect, skip }) => {
+    const say = (line: string) => console.warn(line);
+    const binary = await preparePart("k6", say, /k6(\.exe)? v1\./).catch(({ message }) =>
+      skip(message),
+    );
+    const running = await start({ executor: { kind: "local", binary } });
+    const { code, summary } = await running.ended;
+    expect([code, summary.verdict, summary.warnings]).toEqual([0, "passed", []]);
+    expect(summary.k6Version).toMatch(/^v1\./);
   });
 
   test("that got worse than the one before fails, and the ledger holds both", async ({
