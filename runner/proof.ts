@@ -84,9 +84,10 @@ function gapsOf({ metrics }: Counts, stored: Map<string, Stored>): Gap[] {
     }
     // A gauge without a sample has zeros.
     if (has.count === 0 && !min && !max) return [];
+    // k6 1 begins each gauge's maximum at 0.
     const off = [
       [min, has.min],
-      [max, has.max],
+      [max === 0 && has.max < 0 ? has.max : max, has.max],
     ].find(([made, kept]) => typeof made === "number" && made !== kept);
     return off ? [{ metric, made: off[0]!, stored: off[1]!, by: "extremes" }] : [];
   });
