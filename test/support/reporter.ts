@@ -1,4 +1,7 @@
-/** Vitest's own report, then why tests were skipped, then the counts as the very last line. */
+/**
+ * Vitest's own report, then why tests were skipped, which failed and why, and the counts as the very
+ * last line: who keeps only the end of a log still sees what to mend.
+ */
 import type { TestCase } from "vitest/node";
 import { DefaultReporter } from "vitest/reporters";
 
@@ -18,13 +21,21 @@ export default class extends DefaultReporter {
     const byReason = new Map<string, string[]>();
     for (const test of skipped) {
       const why = reason(test) ?? (config.testNamePattern ? "not asked for" : "see its name");
-      const name = `${this.relative(test.module.moduleId)} > ${test.fullName}`;
+      const name = this.nameOf(test);
       byReason.set(why, [...(byReason.get(why) ?? []), name]);
     }
     for (const [why, names] of byReason) {
       this.log([`skipped: ${why}`, ...names].join("\n    "));
     }
+    for (const test of ended("failed")) {
+      const why = (test.result().errors ?? []).map(({ message }) => message.slice(0, 1000));
+      this.log(`failed: ${this.nameOf(test)}\n    ${why.join("\n").replaceAll("\n", "\n    ")}`);
+    }
     this.log(`${ended("passed").length} passed, ${failed} failed, ${skipped.length} skipped`);
+  }
+
+  private nameOf(test: TestCase) {
+    return `${this.relative(test.module.moduleId)} > ${test.fullName}`;
   }
 }
 
