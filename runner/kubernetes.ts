@@ -62,8 +62,8 @@ export function kubernetesExecutor(
       const url = request.influxdb.podUrl ?? request.influxdb.url;
       const config = k6Config(request, credentials, url);
       return cleanly(api, async () => {
-        const files = filesOf(id, packed.toString("base64"), config);
-        await api.create(...files, testRun(request.profile, cluster, id));
+        const files = filesOf(id, packed.script.toString("base64"), config);
+        await api.create(...files, testRun(request.profile, cluster, id, packed.tags));
         return watch(api, id, cluster.parallelism, dir, say, signal);
       });
     },
@@ -116,8 +116,8 @@ async function ownK6(
 }
 
 /**
- * Has k6 of this machine pack the script with all that it needs; gives k6's exit code, and its log
- * in `dir`, when the script is not right.
+ * Has k6 of this machine pack the script with all that it needs; gives that and the tags of its options,
+ * or k6's exit code, and its log in `dir`, when the script is not right.
  *
  * @throws RunFailure when the archive is larger than a ConfigMap, or a runner would have no user
  */
@@ -127,7 +127,7 @@ async function pack(
   id: string,
   dir: string,
   entry: Entry,
-): Promise<Buffer | number> {
+): Promise<{ script: Buffer; tags: Record<string, string> } | number> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
   const archive = path.join(folder, "archive.tar");
   try {
@@ -139,7 +139,7 @@ async function pack(
     const { exitCode, stdout } = await ownK6(request, cluster, dir, inspect, () => "");
     if (exitCode !== 0) return exitCode;
     // As k6 says it when it runs: so the time that the test may take is known, see `timeFor`.
-    const { totalDuration, maxVUs } = JSON.parse(stdout);
+    const { totalDuration, maxVUs, tags = {} } = JSON.parse(stdout);
     const log = path.join(dir, "k6.log");
     fs.appendFileSync(log, `${totalDuration} max duration (incl. graceful stop)\n`);
     if (maxVUs < cluster.parallelism) {
@@ -148,17 +148,35 @@ async function pack(
           `(${cluster.parallelism})`,
       );
     }
-    const packed = fs.readFileSync(archive);
-    if (packed.length > configMapLimit) {
+    const script = fs.readFileSync(archive);
+    if (script.length > configMapLimit) {
       throw new RunFailure(
-        `the script and what it opens have ${packed.length} bytes, but a ConfigMap takes ` +
+        `the script and what it opens have ${script.length} bytes, but a ConfigMap takes ` +
           `${configMapLimit} at most; executor docker and local have no such limit`,
       );
     }
-    return packed;
+    return { script, tags: tagsFor(tags, id) };
   } finally {
     fs.rmSync(folder, { recursive: true });
   }
+}
+
+/**
+ * The tags of a script's options and the run's own, as a command line can have them. InfluxDB keeps none
+ * that is empty.
+ *
+ * @throws RunFailure for a tag whose name it cannot have
+ */
+function tagsFor(tags: Record<string, string>, testid: string): Record<string, string> {
+  const odd = Object.keys(tags).find((key) => key === "" || key.includes("="));
+  if (odd !== undefined) {
+    throw new RunFailure(
+      `the script's options have a tag ${JSON.stringify(odd)}: with executor kubernetes its name ` +
+        `must not be empty, nor have "="`,
+    );
+  }
+  const kept = Object.entries(tags).filter(([, value]) => value !== "");
+  return { ...Object.fromEntries(kept), testid };
 }
 
 /** What the gate's pod says of an address. */

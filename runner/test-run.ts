@@ -139,9 +139,23 @@ export function filesOf(id: string, archive: string, config: string): [V1ConfigM
   ];
 }
 
-/** The runners, each with its part of the load, and the starter that has them begin at once. */
-export function testRun({ maxVUs }: LoadProfile, cluster: Cluster, id: string): TestRun {
+/**
+ * The runners, each with its part of the load, and the starter that has them begin at once.
+ *
+ * @param tags those of the script's options and the run's own. The operator gives k6 two by its command
+ *   line, which then goes by no tag of the options.
+ */
+export function testRun(
+  { maxVUs }: LoadProfile,
+  cluster: Cluster,
+  id: string,
+  tags: Record<string, string> = { testid: id },
+): TestRun {
   const name = runName(id);
+  const args = [
+    ...outputArguments(`${configMount.mountPath}/config.json`),
+    ...Object.entries(tags).map(([key, value]) => `--tag=${key}=${value}`),
+  ];
   const common = {
     serviceAccountName: cluster.serviceAccount,
     automountServiceAccountToken: "false",
@@ -177,8 +191,10 @@ export function testRun({ maxVUs }: LoadProfile, cluster: Cluster, id: string): 
     metadata: { ...metadata(name, name), annotations: { "coupon-load-test/testid": id } },
     spec: {
       parallelism: cluster.parallelism,
-      // The operator parts this text at spaces, of which there are none within an argument.
-      arguments: outputArguments(`${configMount.mountPath}/config.json`).join(" "),
+      // Kubernetes takes `$$` for `$`. An operator before 1.6 parts `arguments` at spaces; later ones
+      // go by `args`.
+      args: args.map((each) => each.replaceAll("$", "$$$$")),
+      arguments: args.join(" "),
       // Only in the progress that this would leave out k6 says how many iterations it cut off.
       quiet: "false",
       script: { configMap: { name, file: "archive.tar" } },

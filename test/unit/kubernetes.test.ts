@@ -78,6 +78,7 @@ function fakeK6({
   exit = 0,
   log = "",
   exports = "default,options",
+  tags = {} as Record<string, string>,
 } = {}) {
   const bin = path.resolve("bin");
   const binary = program(
@@ -100,7 +101,7 @@ function fakeK6({
         esac ;;
     esac`,
   );
-  const requirements = JSON.stringify({ totalDuration: "1m30s", maxVUs });
+  const requirements = JSON.stringify({ totalDuration: "1m30s", maxVUs, tags });
   for (const [file, content] of Object.entries({
     ...{ archive, requirements, log, exit: `${exit}`, exports: told(exports) },
   })) {
@@ -404,6 +405,7 @@ describe("runners in a cluster", () => {
     });
     expect(testRun.spec).toMatchObject({
       parallelism: 2,
+      args: expect.arrayContaining([`--tag=testid=${id}`]),
       script: { configMap: { name: map.metadata.name, file: "archive.tar" } },
       runner: { volumes: [{ secret: { secretName: secret.metadata.name } }, { emptyDir: {} }] },
     });
@@ -415,6 +417,21 @@ describe("runners in a cluster", () => {
     expect(args.at(-1)).toBe("-");
     expect(args.join(" ")).not.toContain("password");
     expect(fs.readdirSync("temporary")).toEqual([]);
+  });
+
+  test("get the tags of the script's options, whatever is in them, since the operator sets some", async () => {
+    fakeK6({ tags: { team: "a  b", cost: "$5", none: "", testid: "another" } });
+    await run([both, begun, over()]);
+    const { args } = cluster.made[2].spec;
+    expect(args.filter((each: string) => each.startsWith("--tag"))).toEqual([
+      ...["--tag=team=a  b", "--tag=cost=$$5", `--tag=testid=${id}`],
+    ]);
+
+    fakeK6({ tags: { "a=b": "c" } });
+    const { failure } = await run([both, begun, over()]);
+    expect(failure).toBe(
+      'the script\'s options have a tag "a=b": with executor kubernetes its name must not be empty, nor have "="',
+    );
   });
 
   test("have k6 pack the script for the target as this machine sees it, if pods see the same", async () => {

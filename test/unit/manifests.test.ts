@@ -277,7 +277,7 @@ describe("whatever the stack's name,", () => {
         const { spec } = testRun(defaultProfile, cluster, idOf(stack));
         const words = (spec as { arguments: string }).arguments.split(/\s+/u);
         const file = "/load-test/config.json";
-        expect(words).toEqual(outputArguments(file));
+        expect(words).toEqual([...outputArguments(file), `--tag=testid=${idOf(stack)}`]);
         // A word that is no flag's value is refused by the operator.
         words.forEach((word, i) => {
           if (!word.startsWith("-")) expect(words[i - 1]).toMatch(/^--/);
