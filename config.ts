@@ -33,7 +33,7 @@ import { ConfigError, hours, Reader, type Values } from "./values";
 export const project = "coupon-load-test";
 
 /** Keys whose values only `pulumi config set --secret` may set. Pulumi takes no default for secrets. */
-export const secretKeys = ["alertWebhookUrl", "alertSlackUrl", "smtpPassword"];
+export const secretKeys = ["scriptSecrets", "alertWebhookUrl", "alertSlackUrl", "smtpPassword"];
 
 /**
  * One environment, checked. Ports are 0 until `withPorts` has chosen; images are full references by
@@ -58,6 +58,9 @@ export interface StackConfig {
   keepData: boolean;
   /** The k6 script, relative to the project's folder or absolute. */
   script: string;
+  /** What the script finds in its `__ENV`, and what by `k6/secrets`; absent where that is nothing. */
+  scriptEnv?: Record<string, string>;
+  scriptSecrets?: Record<string, string>;
   profile: LoadProfile;
   thresholds: Thresholds;
   /** The run to compare with; empty: the last that passed with the same scenario and profile. */
@@ -126,7 +129,7 @@ export const containerName = (stack: string, service: string) => `${project}-${s
  * @throws ConfigError naming the key, the value and what is allowed
  */
 export function parseConfig(values: Values, root: string): StackConfig {
-  const read = new Reader(values);
+  const read = new Reader(values, secretKeys);
   const places = readPlaces(read);
   const profile = readProfile(read);
   const { retention, historyRetention } = readRetention(read);
@@ -136,6 +139,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
     ...readTarget(read, places),
     keepData: read.oneOf("keepData", "false", "true") === "true",
     script: readScript(read, root),
+    ...readScriptValues(read),
     profile,
     thresholds: {
       p95Ms: read.integer("p95LimitMs", 1),
@@ -285,6 +289,27 @@ function readScript(read: Reader, root: string): string {
   return script;
 }
 
+function readScriptValues(read: Reader): Pick<StackConfig, "scriptEnv" | "scriptSecrets"> {
+  const scriptEnv = read.map("scriptEnv");
+  const taken = Object.keys(scriptEnv ?? {}).find((name) =>
+    /^(TESTID|BASE_URL|PROFILE|THRESHOLDS|K6_.*)$/.test(name),
+  );
+  if (taken) {
+    read.refuse(
+      "scriptEnv",
+      `${taken} cannot be set: TESTID, BASE_URL, PROFILE, THRESHOLDS and K6_* are the run's own`,
+    );
+  }
+  const scriptSecrets = read.map("scriptSecrets");
+  for (const [name, value] of Object.entries(scriptSecrets ?? {})) {
+    // k6 reads a line each, and takes every occurrence of a value out of its log.
+    if (/[\r\n]/.test(value) || value.trim().length < 2) {
+      read.refuse("scriptSecrets", `${name} must have 2 characters or more, and no line break`);
+    }
+  }
+  return { scriptEnv, scriptSecrets };
+}
+
 function readProfile(read: Reader): LoadProfile {
   const profile: LoadProfile = {
     rate: read.integer("rate", 1),
@@ -351,10 +376,7 @@ function readContacts(read: Reader) {
     const url = read.text(key);
     if (!url) continue;
     if (!/^https?:\/\/\S+$/.test(url) || !URL.canParse(url)) {
-      // The value is a secret, so it is not shown.
-      throw new ConfigError(
-        `configuration key "${key}" is "[secret]": must be a URL with http:// or https://`,
-      );
+      read.refuse(key, "must be a URL with http:// or https://");
     }
     contacts.push({ kind, url });
   }

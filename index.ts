@@ -31,8 +31,8 @@ export = async () => {
   const config = await withPorts(values, stack);
   requireClusterPackages(config);
   await requireFreePorts(config, stack);
-  const { profile, thresholds, script, runId, maxSeries, baseline, maxRegression } = config;
-  const { allowedHosts, contacts, keepData } = config;
+  const { profile, thresholds, script, scriptEnv, scriptSecrets, runId, maxSeries } = config;
+  const { baseline, maxRegression, allowedHosts, contacts, keepData } = config;
 
   const servers =
     config.platform.kind === "kubernetes"
@@ -95,6 +95,8 @@ export = async () => {
     stack,
     runId,
     script,
+    scriptEnv,
+    scriptSecrets,
     profile,
     thresholds,
     baseline,

@@ -16,11 +16,17 @@ export class ConfigError extends Error {
 export class Reader {
   private readonly known = new Set<string>();
 
-  constructor(private readonly values: Values) {}
+  /** @param secretKeys those whose values are not shown when they are refused */
+  constructor(
+    private readonly values: Values,
+    private readonly secretKeys: string[],
+  ) {}
 
   refuse(key: string, allowed: string): never {
+    const value = this.values[key] ?? "";
+    const shown = value && this.secretKeys.includes(key) ? "[secret]" : value;
     throw new ConfigError(
-      `configuration key ${JSON.stringify(key)} is ${JSON.stringify(this.values[key] ?? "")}: ${allowed}`,
+      `configuration key ${JSON.stringify(key)} is ${JSON.stringify(shown)}: ${allowed}`,
     );
   }
 
@@ -42,6 +48,29 @@ export class Reader {
       .split(",")
       .map((each) => each.trim())
       .filter((each) => each !== "");
+  }
+
+  /**
+   * Texts by name, out of a JSON object; `undefined` if there are none. A whole number and a boolean
+   * stand for their text: other numbers have several.
+   */
+  map(key: string): Record<string, string> | undefined {
+    const text = this.text(key);
+    const allowed = 'must be a map of texts, such as {"TENANT":"acme"}';
+    if (Buffer.byteLength(text) > longestMap) this.refuse(key, `${allowed}, of 64 kB at most`);
+    const entries = Object.entries(parsedMap(text) ?? this.refuse(key, allowed));
+    for (const [name, value] of entries) {
+      if (!/^[A-Za-z]\w*$/.test(name)) {
+        const but = `but ${JSON.stringify(name)} is no name of letters, digits and _`;
+        this.refuse(key, `${allowed}, ${but} that begins with a letter`);
+      }
+      const isText = typeof value === "string" && !/[\0\p{Cs}]/u.test(value);
+      if (!isText && typeof value !== "boolean" && !Number.isSafeInteger(value)) {
+        this.refuse(key, `${allowed}, but ${name} is none: put it in quotes`);
+      }
+    }
+    const texts = entries.map(([name, value]) => [name, String(value)]);
+    return texts.length > 0 ? Object.fromEntries(texts) : undefined;
   }
 
   oneOf<T extends string>(key: string, ...allowed: T[]): T {
@@ -124,6 +153,19 @@ export class Reader {
     for (const key of Object.keys(this.values)) {
       if (!this.known.has(key)) this.refuse(key, `there is no such key; the keys are ${all}`);
     }
+  }
+}
+
+/** In bytes. Twice as much is too long for a process's variable and for a line of k6's secrets. */
+const longestMap = 64_000;
+
+/** What is in JSON, if that is an object. */
+function parsedMap(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -11,6 +11,8 @@ export interface LoadTestArgs {
   stack: string;
   runId: string;
   script: string;
+  scriptEnv?: Record<string, string>;
+  scriptSecrets?: Record<string, string>;
   profile: LoadProfile;
   thresholds: Thresholds;
   /** See `RunRequest`. */
@@ -40,7 +42,7 @@ export class LoadTest extends pulumi.ComponentResource {
   constructor(name: string, args: LoadTestArgs, opts?: pulumi.ComponentResourceOptions) {
     super("coupon-load-test:index:LoadTest", name, {}, opts);
     const parent = this;
-    const { influxdb, executor, target, after, ...asIs } = args;
+    const { influxdb, executor, target, after, scriptSecrets: secrets, ...asIs } = args;
 
     const image =
       executor.kind === "docker"
@@ -82,7 +84,7 @@ export class LoadTest extends pulumi.ComponentResource {
         // In clear text, so that a preview shows which part has changed and starts the test.
         environment: { LOAD_TEST: pulumi.jsonStringify(request) },
         // Other processes can read arguments and environments, but not standard input.
-        stdin: pulumi.secret(pulumi.jsonStringify({ writer, reader })),
+        stdin: pulumi.secret(pulumi.jsonStringify({ writer, reader, secrets })),
         // Standard output is the result and stays short; standard error is shown while it runs.
         logging: "stderr",
       },

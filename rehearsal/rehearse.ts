@@ -36,6 +36,7 @@ export async function rehearse(config: StackConfig, signal: AbortSignal) {
     const credentials: Credentials = {
       writer: { username: "k6", password: password() },
       reader: { username: "grafana", password: password() },
+      secrets: config.scriptSecrets,
     };
     running.push(await startInfluxDb(parts.influxd, folder, Number(new URL(url).port), signal));
     const admin = { url, adminUsername: "admin", adminPassword: password() };
@@ -46,6 +47,7 @@ export async function rehearse(config: StackConfig, signal: AbortSignal) {
       runId: "",
       script: config.script,
       scriptHash: scriptHash(config.script),
+      scriptEnv: config.scriptEnv,
       profile: config.profile,
       thresholds: config.thresholds,
       baseline: config.baseline,

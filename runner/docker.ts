@@ -14,6 +14,7 @@ import {
   k6Environment,
   memoryFor,
   plainEnvironment,
+  secretsFile,
   versionOf,
 } from "./k6";
 import { type ScriptFiles, scriptFiles } from "./script";
@@ -25,6 +26,7 @@ const exec = promisify(execFile);
 /** Where everything is in a container. */
 const folder = "/load-test";
 const out = `${folder}/out`;
+const ownFiles = { config: `${folder}/config.json`, secrets: `${folder}/secrets` };
 
 export function dockerExecutor(
   request: RunRequest,
@@ -63,7 +65,8 @@ export function dockerExecutor(
       ...args,
     );
     try {
-      await copyIn(`${container}:${folder}`, files, config);
+      const own = { "config.json": config, secrets: secretsFile(credentials) };
+      await copyIn(`${container}:${folder}`, files, own);
       const start = () => {
         const k6 = spawn("docker", ["start", "--attach", "--interactive", container]);
         // One that ends before it has read all has said why.
@@ -81,7 +84,7 @@ export function dockerExecutor(
     version: () => versionOf(["docker", "run", "--rm", "--network", "none", image]),
     async inspect(id, dir, entry, signal) {
       const { network: joined, baseUrl } = await placeInDocker(request, image, network);
-      const args = inspectArguments(request, id, baseUrl);
+      const args = inspectArguments(request, id, ownFiles, baseUrl);
       let options = "";
       const print = (text: string) => (options += text);
       const container = { id, args, env: plainEnvironment, network: joined };
@@ -96,7 +99,7 @@ export function dockerExecutor(
       const { influxdbUrl, hosts, ...at } = await placeInDocker(request, image, network);
       const container = {
         ...{ id, network: at.network, env: k6Environment(out) },
-        args: k6Arguments(request, id, `${folder}/config.json`, at.baseUrl),
+        args: k6Arguments(request, id, ownFiles, at.baseUrl),
         config: k6Config(request, credentials, influxdbUrl, hosts),
       };
       const end = await inContainer(
@@ -129,7 +132,7 @@ function stop(container: string, signal: "INT" | "KILL") {
 
 /**
  * Removes the containers of k6 that killed runs of a stack have left, each with its copy of the
- * writer's password; says whether there were any.
+ * writer's password and the script's secrets; says whether there were any.
  */
 export async function removeLeftContainers(stack: string): Promise<boolean> {
   const label = `label=coupon-load-test.stack=${stack}`;
@@ -183,13 +186,13 @@ async function placeInDocker(request: RunRequest, image: string, network: string
   };
 }
 
-/** Copies the script's files and the configuration into a container that has not started. */
-async function copyIn(folder: string, files: ScriptFiles["files"], config: string) {
+/** Copies the script's files and k6's own, by name, into a container that has not started. */
+async function copyIn(folder: string, files: ScriptFiles["files"], own: Record<string, string>) {
   const pack = tar.pack();
   // k6's image runs as a user of its own: everything must be readable, `out` writable by any user.
   pack.entry({ name: "out", type: "directory", mode: 0o777 });
   pack.entry({ name: "out/files", type: "directory", mode: 0o777 });
-  pack.entry({ name: "config.json", mode: 0o444 }, config);
+  for (const [name, content] of Object.entries(own)) pack.entry({ name, mode: 0o444 }, content);
   for (const { name, content } of files) {
     pack.entry({ name: `script/${name}`, mode: 0o444 }, content);
   }

@@ -13,7 +13,8 @@ export const options =
         tags: { ...(given ? given.tags : {}), testid: changed.testid },
       };
 
-const tell = (what) => console.log(`${mark} ${encodeURIComponent(JSON.stringify(what))}`);
+const tell = (what) =>
+  console.log([...`${mark} ${encodeURIComponent(JSON.stringify(what))}`].join("~"));
 
 // Where files of a script's summary go, each by its whole path, with no folder that is not there.
 function place(paths) {

@@ -18,14 +18,27 @@ export async function versionOf([command, ...args]: string[]): Promise<string> {
   }
 }
 
-/** The command line. It holds no secret: the writer's password is in the configuration file. */
-export const k6Arguments = (request: RunRequest, id: string, config: string, baseUrl: string) => [
-  ...["run", ...outputArguments(config), ...scriptArguments(request, id, baseUrl), "-"],
+/** The files that k6 reads besides the script, by their paths where it runs. */
+export interface Files {
+  config: string;
+  secrets: string;
+}
+
+/** The command line. It holds no secret: those are in the two files. */
+export const k6Arguments = (request: RunRequest, id: string, files: Files, baseUrl: string) => [
+  ...["run", ...outputArguments(files.config), ...sourceArguments(files.secrets)],
+  ...[...scriptArguments(request, id, baseUrl), "-"],
 ];
 
 /** The command line that has k6 read a script and tell its options. */
-export const inspectArguments = (request: RunRequest, id: string, baseUrl: string) => [
-  ...["inspect", "--no-color", ...scriptArguments(request, id, baseUrl), "-"],
+export const inspectArguments = (
+  request: RunRequest,
+  id: string,
+  { secrets }: Pick<Files, "secrets">,
+  baseUrl: string,
+) => [
+  ...["inspect", "--no-color", ...sourceArguments(secrets)],
+  ...[...scriptArguments(request, id, baseUrl), "-"],
 ];
 
 /** Where a run's points go. */
@@ -33,9 +46,17 @@ export const outputArguments = (config: string) => [
   ...["--config", config, "--out", "influxdb", "--no-color", "--no-usage-report"],
 ];
 
+/**
+ * Where a script's secrets come from. Its `__ENV` has nothing of k6's own environment, which is another
+ * one with each executor.
+ */
+export const sourceArguments = (secrets: string) => [
+  ...["--include-system-env-vars=false", `--secret-source=file=${secrets}`],
+];
+
 /** What a script finds in its `__ENV`. */
 export const scriptArguments = (
-  { profile, thresholds }: RunRequest,
+  { profile, thresholds, scriptEnv = {} }: RunRequest,
   id: string,
   baseUrl: string,
 ) => [
@@ -43,6 +64,7 @@ export const scriptArguments = (
   ...["--env", `BASE_URL=${baseUrl}`],
   ...["--env", `PROFILE=${JSON.stringify(profile)}`],
   ...["--env", `THRESHOLDS=${JSON.stringify(thresholds)}`],
+  ...Object.entries(scriptEnv).flatMap(([name, value]) => ["--env", `${name}=${value}`]),
 ];
 
 /** MiB that k6 may take: per virtual user what its documentation says of simple scripts (1 to 5 MB). */
@@ -77,6 +99,12 @@ export function k6Config(
   const store = { addr, db: influxdb.database, username, password };
   return JSON.stringify({ hosts, collectors: { influxdb: store } });
 }
+
+/** The file of a script's secrets, as k6 reads it: one a line. */
+export const secretsFile = ({ secrets = {} }: Credentials) =>
+  Object.entries(secrets)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join("");
 
 /**
  * Keeps k6's output and waits for its end; on `signal` asks it to stop, and after 15 s ends it. What

@@ -1,5 +1,4 @@
 /** k6 in a cluster: runners that share the load, each a pod of the k6 operator's. */
-import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
@@ -8,7 +7,15 @@ import { type Api, connect, reasonOf } from "./cluster";
 import { isWhole } from "./ending";
 import { allowedRedirect, askedByHttp } from "./gate";
 import type { Entry } from "./entry";
-import { inspectArguments, k6Config, localEnvironment, scriptArguments } from "./k6";
+import {
+  ended,
+  inspectArguments,
+  k6Config,
+  scriptArguments,
+  secretsFile,
+  sourceArguments,
+} from "./k6";
+import { openFiles, startK6 } from "./local";
 import { isStarter, k6Of, Runner, Waiting } from "./pods";
 import {
   type Asked,
@@ -41,6 +48,8 @@ export function kubernetesExecutor(
   cluster: Cluster,
   say: (line: string) => void,
 ): Executor {
+  const secrets = secretsFile(credentials);
+  const ownK6 = k6Here(request, cluster, secrets);
   return {
     async version(signal) {
       const api = await connect(cluster);
@@ -50,19 +59,19 @@ export function kubernetesExecutor(
         return passGate(api, request, cluster, signal);
       });
     },
-    async inspect(id, dir, entry) {
-      const args = inspectArguments(request, id, podUrlOf(request));
-      const { stdout, ...end } = await ownK6(request, cluster, dir, args, entry);
+    async inspect(id, dir, entry, signal) {
+      const args = inspectArguments(request, id, openFiles, podUrlOf(request));
+      const { stdout, ...end } = await ownK6(dir, args, entry, signal);
       return { ...end, options: stdout };
     },
     async run(id, dir, entry, signal) {
-      const packed = await pack(request, cluster, id, dir, entry);
+      const packed = await pack(request, cluster, ownK6, id, dir, entry, signal);
       if (typeof packed === "number") return [{ dir, exitCode: packed }];
       const api = await connect(cluster);
       const url = request.influxdb.podUrl ?? request.influxdb.url;
       const config = k6Config(request, credentials, url);
       return cleanly(api, async () => {
-        const files = filesOf(id, packed.script.toString("base64"), config);
+        const files = filesOf(id, packed.script.toString("base64"), config, secrets);
         await api.create(...files, testRun(request.profile, cluster, id, packed.tags));
         return watch(api, id, cluster.parallelism, dir, say, signal);
       });
@@ -90,30 +99,21 @@ const podUrlOf = ({ target }: Pick<RunRequest, "target">) => target.podUrl ?? ta
  * Runs k6 of this machine in the script's folder, with the entry as its standard input, and keeps its
  * log. A pod's folder takes what the script's summary writes, and is gone with it.
  */
-async function ownK6(
-  request: RunRequest,
-  { binary }: Cluster,
-  dir: string,
-  args: string[],
-  entry: Entry,
-) {
-  const script = path.resolve(request.script);
-  const k6 = execFile(binary, args, {
-    ...{ cwd: path.dirname(script), env: localEnvironment(), maxBuffer: 1 << 26 },
-  });
-  k6.stdin?.on("error", () => undefined).end(entry({ script, files: "/tmp" }));
-  let [stdout, stderr] = ["", ""];
-  k6.stdout?.on("data", (text) => (stdout += text));
-  k6.stderr?.on("data", (text) => (stderr += text));
-  const exitCode = await new Promise<number>((resolve, reject) => {
-    k6.once("error", ({ message }) =>
-      reject(new RunFailure(`k6 cannot be started (${binary}): ${message}`)),
+const k6Here =
+  (request: RunRequest, { binary }: Cluster, secrets: string) =>
+  async (dir: string, args: string[], entry: Entry, signal: AbortSignal) => {
+    const script = path.resolve(request.script);
+    const input = entry({ script, files: "/tmp" });
+    const k6 = startK6(binary, script, args, { input, config: "", secrets });
+    let stdout = "";
+    const print = (text: string) => (stdout += text);
+    const end = await ended(k6, dir, signal, () => k6.kill("SIGKILL"), print).catch(
+      ({ message }) => {
+        throw new RunFailure(`k6 cannot be started (${binary}): ${message}`);
+      },
     );
-    k6.once("close", (code) => resolve(code ?? 137));
-  });
-  fs.appendFileSync(path.join(dir, "k6.log"), stderr);
-  return { dir, exitCode, stdout };
-}
+    return { ...end, stdout };
+  };
 
 /**
  * Has k6 of this machine pack the script with all that it needs; gives that and the tags of its options,
@@ -124,19 +124,22 @@ async function ownK6(
 async function pack(
   request: RunRequest,
   cluster: Cluster,
+  ownK6: ReturnType<typeof k6Here>,
   id: string,
   dir: string,
   entry: Entry,
+  signal: AbortSignal,
 ): Promise<{ script: Buffer; tags: Record<string, string> } | number> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "coupon-load-test-"));
   const archive = path.join(folder, "archive.tar");
   try {
+    const sources = sourceArguments(openFiles.secrets);
     const variables = scriptArguments(request, id, podUrlOf(request));
-    const args = ["archive", ...variables, "--archive-out", archive, "--no-color", "-"];
-    const packing = await ownK6(request, cluster, dir, args, entry);
+    const out = ["--archive-out", archive, "--no-color", "-"];
+    const packing = await ownK6(dir, ["archive", ...sources, ...variables, ...out], entry, signal);
     if (packing.exitCode !== 0) return packing.exitCode;
-    const inspect = ["inspect", "--execution-requirements", archive];
-    const { exitCode, stdout } = await ownK6(request, cluster, dir, inspect, () => "");
+    const inspect = ["inspect", ...sources, "--execution-requirements", archive];
+    const { exitCode, stdout } = await ownK6(dir, inspect, () => "", signal);
     if (exitCode !== 0) return exitCode;
     // As k6 says it when it runs: so the time that the test may take is known, see `timeFor`.
     const { totalDuration, maxVUs, tags = {} } = JSON.parse(stdout);

@@ -25,11 +25,21 @@ export interface LedgerRun {
 
 const figureNames = Object.keys(allFigures) as Figure[];
 
-/** What makes runs comparable: the scenario's files, and the load, each as a short hash. */
-export function identity({ scriptHash, profile }: Pick<RunRequest, "scriptHash" | "profile">) {
-  const sorted = JSON.stringify(profile, Object.keys(profile).sort());
-  const hash = crypto.createHash("sha256").update(sorted).digest("hex");
-  return { scenario: scriptHash.slice(0, 12) || "none", profile: hash.slice(0, 12) };
+/** What makes runs comparable: the scenario's files and variables, and the load, as short hashes. */
+export function identity({
+  scriptHash,
+  scriptEnv,
+  profile,
+}: Pick<RunRequest, "scriptHash" | "scriptEnv" | "profile">) {
+  const hashOf = (values: object, salt = "") => {
+    const sorted = JSON.stringify(values, Object.keys(values).sort());
+    return crypto
+      .createHash("sha256")
+      .update(salt + sorted)
+      .digest("hex");
+  };
+  const scenario = scriptEnv ? hashOf(scriptEnv, scriptHash) : scriptHash;
+  return { scenario: scenario.slice(0, 12) || "none", profile: hashOf(profile).slice(0, 12) };
 }
 
 /** The commit that is checked out, with `-dirty` if files differ from it; none without git. */

@@ -1,5 +1,5 @@
 /** k6 as a process of this machine. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
@@ -10,6 +10,7 @@ import {
   k6Config,
   k6Environment,
   localEnvironment,
+  secretsFile,
   versionOf,
 } from "./k6";
 import type { Credentials, Executor, RunRequest } from "./types";
@@ -21,25 +22,15 @@ export function localExecutor(
 ): Executor {
   const script = path.resolve(request.script);
   const baseUrl = request.target.url;
-
-  /** Starts k6 in the script's folder, with files as its standard input and as number 3. */
-  function start(args: string[], env: NodeJS.ProcessEnv, entry: string, config = "") {
-    const [input, third] = [unnamedFile(entry), unnamedFile(config)];
-    try {
-      return spawn(binary, args, {
-        cwd: path.dirname(script),
-        env: { ...localEnvironment(), ...env },
-        stdio: [input, "pipe", "pipe", third],
-      });
-    } finally {
-      for (const file of [input, third]) fs.closeSync(file);
-    }
-  }
+  const secrets = secretsFile(credentials);
+  const start = (args: string[], input: string, config = "", env = {}) =>
+    startK6(binary, script, args, { input, config, secrets }, env);
 
   return {
     version: () => versionOf([binary]),
     async inspect(id, dir, entry, signal) {
-      const k6 = start(inspectArguments(request, id, baseUrl), {}, entry({ script, files: "" }));
+      const args = inspectArguments(request, id, openFiles, baseUrl);
+      const k6 = start(args, entry({ script, files: "" }));
       let options = "";
       const print = (text: string) => (options += text);
       const end = await ended(k6, dir, signal, () => k6.kill("SIGKILL"), print);
@@ -49,14 +40,37 @@ export function localExecutor(
       const out = path.resolve(dir);
       const files = path.join(out, "files");
       const k6 = start(
-        k6Arguments(request, id, "/dev/fd/3", baseUrl),
-        k6Environment(out),
+        k6Arguments(request, id, openFiles, baseUrl),
         entry({ script, files }),
         k6Config(request, credentials, request.influxdb.url),
+        k6Environment(out),
       );
       return [await ended(k6, dir, signal, () => k6.kill("SIGINT"))];
     },
   };
+}
+
+/** Where a k6 that `startK6` starts finds its files. */
+export const openFiles = { config: "/dev/fd/3", secrets: "/dev/fd/4" };
+
+/** Starts k6 in the script's folder with these texts as its standard input and as its files. */
+export function startK6(
+  binary: string,
+  script: string,
+  args: string[],
+  { input, config, secrets }: { input: string; config: string; secrets: string },
+  env: NodeJS.ProcessEnv = {},
+): ChildProcess {
+  const files = [input, config, secrets].map(unnamedFile);
+  try {
+    return spawn(binary, args, {
+      cwd: path.dirname(script),
+      env: { ...localEnvironment(), ...env },
+      stdio: [files[0], "pipe", "pipe", files[1], files[2]],
+    });
+  } finally {
+    for (const file of files) fs.closeSync(file);
+  }
 }
 
 /**

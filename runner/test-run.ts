@@ -9,7 +9,7 @@ import type {
   V1Secret,
 } from "@kubernetes/client-node" with { "resolution-mode": "import" };
 import type { LoadProfile } from "../k6/profile";
-import { memoryFor, outputArguments, plainEnvironment } from "./k6";
+import { memoryFor, outputArguments, plainEnvironment, sourceArguments } from "./k6";
 import type { Cluster } from "./types";
 
 /** The label of all that a run makes; its value is the run's name. */
@@ -66,6 +66,7 @@ const probe = { httpGet: { path: "/v1/status", port: 6565 } };
 /** Where the pods find the script, k6's configuration and what may be written. */
 const scratch = { name: "tmp", mountPath: "/tmp" };
 const configMount = { name: "config", mountPath: "/load-test", readOnly: true };
+const mounted = (file: string) => `${configMount.mountPath}/${file}`;
 
 /** An address that the gate asks: any answer will do, or only one that says all is well. */
 export interface Asked {
@@ -116,10 +117,15 @@ export function gateManifests(cluster: Cluster, asked: Asked[]): [V1ConfigMap, V
 }
 
 /**
- * What the runners share: the packed script, in base64, and the configuration with the writer's
- * password.
+ * What the runners share: the packed script, in base64, the configuration with the writer's password
+ * and the script's secrets.
  */
-export function filesOf(id: string, archive: string, config: string): [V1ConfigMap, V1Secret] {
+export function filesOf(
+  id: string,
+  archive: string,
+  config: string,
+  secrets: string,
+): [V1ConfigMap, V1Secret] {
   const name = runName(id);
   return [
     {
@@ -134,7 +140,7 @@ export function filesOf(id: string, archive: string, config: string): [V1ConfigM
       kind: "Secret",
       metadata: metadata(name, name),
       immutable: true,
-      stringData: { "config.json": config },
+      stringData: { "config.json": config, secrets },
     },
   ];
 }
@@ -153,7 +159,8 @@ export function testRun(
 ): TestRun {
   const name = runName(id);
   const args = [
-    ...outputArguments(`${configMount.mountPath}/config.json`),
+    ...outputArguments(mounted("config.json")),
+    ...sourceArguments(mounted("secrets")),
     ...Object.entries(tags).map(([key, value]) => `--tag=${key}=${value}`),
   ];
   const common = {
@@ -214,7 +221,12 @@ export function manifestsAhead(
   cluster: Cluster,
 ): string {
   const id = `${stack}-YYYYMMDDTHHMMSSZ`;
-  const files = filesOf(id, `[${script} and what it opens, packed by k6 archive]`, "[secret]");
+  const files = filesOf(
+    id,
+    `[${script} and what it opens, packed by k6 archive]`,
+    "[secret]",
+    "[secret]",
+  );
   const all = [...files, testRun(profile, cluster, id)];
   return all
     .map(({ apiVersion, kind, metadata, ...rest }) =>

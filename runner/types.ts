@@ -19,10 +19,14 @@ export interface Login {
   password: string;
 }
 
-/** InfluxDB's users of a run: one may only write, one may only read. */
+/**
+ * All that is secret in a run: InfluxDB's users, of whom one may only write and one may only read, and
+ * what the script gets by `k6/secrets`, absent where that is nothing.
+ */
 export interface Credentials {
   writer: Login;
   reader: Login;
+  secrets?: Record<string, string>;
 }
 
 /** A Kubernetes cluster in which runners of k6, each a pod, share the load. */
@@ -78,7 +82,7 @@ export interface Executor {
   run(id: string, dir: string, entry: Entry, signal: AbortSignal): Promise<Ended[]>;
 }
 
-/** Everything a run needs but the passwords. */
+/** Everything a run needs but what is secret. */
 export interface RunRequest {
   stack: string;
   /** Changes only to have the test run again. */
@@ -86,6 +90,8 @@ export interface RunRequest {
   /** The k6 script, relative to the project's folder or absolute, and a hash of its files. */
   script: string;
   scriptHash: string;
+  /** What the script finds in its `__ENV` besides; absent where that is nothing. */
+  scriptEnv?: Record<string, string>;
   profile: LoadProfile;
   thresholds: Thresholds;
   /** The run to compare with; empty: the last that passed with the same scenario and profile. */

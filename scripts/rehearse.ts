@@ -1,4 +1,7 @@
-/** `make rehearse`: checks the settings and rehearses. Usage: rehearse.ts <stack> [key=value ...] */
+/**
+ * `make rehearse`: checks the settings and rehearses. Usage: rehearse.ts <stack> [key=value ...], and the
+ * script's secrets, as JSON, in the environment as `scriptSecrets`.
+ */
 import { parseConfig, requireFreePort } from "../config";
 import { rehearse } from "../rehearsal/rehearse";
 import { RunFailure } from "../runner/types";
@@ -11,7 +14,11 @@ async function main([stack, ...settings]: string[]) {
     process.on(signal, () => interrupted.abort());
   }
   try {
-    const config = parseConfig(readSettings(stack, settings), process.cwd());
+    const values = readSettings(stack, settings);
+    // Pulumi, which alone reads the stack's, has no part in a rehearsal.
+    const { scriptSecrets = values.scriptSecrets } = process.env;
+    delete process.env.scriptSecrets;
+    const config = parseConfig({ ...values, scriptSecrets }, process.cwd());
     if (config.target.kind === "sample") await requireFreePort("couponApiPort", config.target.port);
     await rehearse(config, interrupted.signal);
   } catch (error) {

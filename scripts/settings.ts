@@ -5,6 +5,13 @@ import { project, secretKeys } from "../config";
 import { isStackName, oneLine } from "../runner/types";
 import { ConfigError, type Values } from "../values";
 
+/** Whether a value of a stack's file, or each in it, is one that Pulumi has encrypted. */
+function isEncrypted(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const all = Object.values(value);
+  return "secure" in value || (all.length > 0 && all.every(isEncrypted));
+}
+
 /** The name and the value of an argument of make, `key=value`. */
 export function keyAndValue(setting: string): [string, string] {
   const [key, ...value] = setting.split("=");
@@ -50,15 +57,25 @@ export function readSettings(stack: string, settings: string[]): Values {
   ]);
   const own = Object.entries(read(file)).flatMap(([key, value]) => {
     const [owner, name] = key.split(":");
+    if (owner !== project || value === null) return [];
+    const isMap = typeof value === "object";
+    if (name === "scriptEnv" && isMap && [value, ...Object.values(value!)].some(isEncrypted)) {
+      throw new ConfigError(
+        `configuration key "scriptEnv" is plain, but has a secret: set that with ` +
+          `pulumi config set --secret --path scriptSecrets.<name>`,
+      );
+    }
     // What is encrypted only Pulumi can read; its program checks it.
-    return owner === project && typeof value !== "object" ? [[name, String(value)]] : [];
+    return isEncrypted(value) ? [] : [[name, isMap ? JSON.stringify(value) : String(value)]];
   });
   const values: Values = Object.fromEntries([...defaults, ...own, ...settings.map(keyAndValue)]);
   // Neither in a committed file nor on a command line, which anybody on this machine can read.
-  const plain = secretKeys.find((key) => values[key]);
+  const unset: Values = Object.fromEntries(defaults);
+  const plain = secretKeys.find((key) => values[key] && values[key] !== unset[key]);
   if (plain) {
+    const path = plain === "scriptSecrets" ? `--path ${plain}.<name>` : plain;
     throw new ConfigError(
-      `configuration key "${plain}" is a secret: set it with pulumi config set --secret ${plain}`,
+      `configuration key "${plain}" is a secret: set it with pulumi config set --secret ${path}`,
     );
   }
   return values;

@@ -2,6 +2,7 @@
  * Faults of a stack that `make` has brought up: its containers, Docker, the terminal, another make,
  * a port. Each has an outcome that the last line tells, and nothing is lost that InfluxDB had taken.
  */
+import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -251,7 +252,20 @@ describe("a stack", () => {
   });
 
   it("shows its secrets nowhere after runs that passed, failed and were interrupted", async () => {
-    const secrets = await clone.secrets();
+    const token = `token-${crypto.randomUUID()}`;
+    const secrets = { ...(await clone.secrets()), "the script's secret": token };
+    const name = "scriptSecrets.TOKEN";
+    succeeds(await clone.pulumi("config", "set", "--secret", "--path", name, token));
+    clone.write(
+      "k6/secret.ts",
+      `import secrets from "k6/secrets";
+       import issue, { options as all } from "./coupon-issue.ts";
+       export const options = all;
+       export default async function () {
+         if (__ITER === 0) console.log("token: " + (await secrets.get("TOKEN")));
+         issue();
+       }`,
+    );
     const runs = ["passed", "failed"].map((verdict) =>
       clone.runs().some((id) => clone.read("runs", id, "summary.json").includes(`"${verdict}"`)),
     );
@@ -260,12 +274,14 @@ describe("a stack", () => {
     expect(revealed(secrets, await clone.openTexts())).toEqual([]);
 
     let over = false;
-    const ended = clone.make("load", load).finally(() => (over = true));
+    const settings = { ...load, script: "k6/secret.ts" };
+    const ended = clone.make("load", settings).finally(() => (over = true));
     while (!over) {
       expect(revealed(secrets, await clone.openWhileItRuns())).toEqual([]);
       await sleep(200);
     }
     succeeds(await ended);
+    expect(clone.read("runs/latest/k6.log")).toContain("token: ***SECRET_REDACTED***");
     const seen = `none of ${Object.keys(secrets).length} secrets found`;
     expect(revealed(secrets, await clone.openTexts())).toEqual([]);
     const expected =

@@ -116,7 +116,7 @@ describe("Kubernetes", () => {
 
   test("takes the gate's pod, and what it and the runners get", () => {
     const gate = gateManifests(cluster, [{ url: "http://10.0.0.1:8086/ping", mustBeOk: true }]);
-    const files = filesOf(id, Buffer.from("archive").toString("base64"), "{}");
+    const files = filesOf(id, Buffer.from("archive").toString("base64"), "{}", "");
     expect(complaints([...gate, ...files], schemas)).toEqual([]);
   });
 

@@ -300,6 +300,52 @@ describe.concurrent("a run", () => {
     }
   });
 
+  test("gives its script variables and secrets, and leaves no secret behind", async ({
+    expect,
+  }) => {
+    const file = script(
+      "secrets.js",
+      `import { check } from "k6";
+       import secrets from "k6/secrets";
+       const early = await secrets.get("PIN");
+       export const options = { iterations: Number(__ENV.ROUNDS) };
+       export default async function () {
+         const token = await secrets.get("TOKEN");
+         const word = await secrets.get("WORD");
+         check(null, {
+           variable: () => __ENV.TENANT === "acme, =\\n쿠폰",
+           secrets: () => token === '="a, b"=' && early === "30" && word === "iterations",
+           "nothing of the shell": () =>
+             ["PATH", "HOME", "LOAD_TEST"].every((name) => __ENV[name] === undefined),
+         });
+         console.log("the token is " + token + ", the pin " + early);
+         if (__ITER === 2) throw new Error("no access with " + token);
+       }
+       export function handleSummary(data) {
+         console.log("known: " + Object.keys(__ENV).sort());
+       }`,
+    );
+    const store = await rig.store();
+    store.credentials.secrets = { TOKEN: '="a, b"=', PIN: "30", WORD: "iterations" };
+    const scriptEnv = { TENANT: "acme, =\n쿠폰", ROUNDS: "3" };
+    const running = rig.start(rig.request(store, target.url, { script: file, scriptEnv }), store);
+    const ended = await running.ended;
+    const { verdict, reason, warnings } = ended.summary;
+    expect({ verdict, reason, warnings }).toEqual({ verdict: "passed", warnings: [] });
+    expect(log(ended)).toContain(
+      "the token is ***SECRET_REDACTED***, the pin ***SECRET_REDACTED***",
+    );
+    expect(log(ended)).toContain("known: BASE_URL,PROFILE,ROUNDS,TENANT,TESTID,THRESHOLDS");
+    expect(log(ended)).toContain("no access with ***SECRET_REDACTED***");
+    const left = fs.readdirSync(ended.dir).map((name) => path.join(ended.dir, name));
+    const texts = [
+      ended.stdout,
+      ...ended.lines,
+      ...left.map((name) => fs.readFileSync(name, "utf8")),
+    ];
+    expect(texts.filter((text) => text.includes(store.credentials.secrets!.TOKEN))).toEqual([]);
+  });
+
   test("of a script whose own threshold is breached names it", async ({ expect }) => {
     const file = script(
       "own-threshold.js",

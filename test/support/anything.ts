@@ -13,6 +13,7 @@ export const right = [
   ...["65535", "1m", "500ms", "1h30m", "24h", "168h", "0.01", ".5", "1.0", "30d", "730d", "4w"],
   ...["dev-20260102T030405Z", "p95 10%, rps 5%", "avg 0.5 %", "docker", "local", "k6", "true"],
   ...["https://hooks.example/T0/B0", "a@b.example, c@d.example", "mail.example.com:25"],
+  ...['{"TENANT":"acme","N":1}', "{}"],
   ...["influxdb:1.8.10", `a/b@sha256:${"0".repeat(64)}`],
 ];
 

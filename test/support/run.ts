@@ -4,15 +4,20 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { defaultProfile, defaultThresholds } from "../../k6/profile";
+import { spelled } from "../../runner/entry";
 import type { Credentials, RunRequest } from "../../runner/types";
 
 export const id = "dev-20260102T030405Z";
 export const credentials: Credentials = {
   writer: { username: "k6", password: "write-password" },
   reader: { username: "grafana", password: "read-password" },
+  secrets: { TOKEN: "script-password", QUOTED: '="a, b"=' },
 };
 
 const servers: Server[] = [];
+
+/** The file of a script's secrets, as k6 reads it. */
+export const secretsText = 'TOKEN=script-password\nQUOTED=="a, b"=\n';
 
 /** Ends all servers that were started. */
 export async function closeServers() {
@@ -93,7 +98,7 @@ export const mark = "told-0";
 
 /** A line of k6's log with which the module tells something. */
 export const told = (text: string) =>
-  `time="2026" level=info msg="${mark} ${encodeURIComponent(text)}" source=console\n`;
+  `time="2026" level=info msg="${spelled(`${mark} ${encodeURIComponent(text)}`)}" source=console\n`;
 
 /** A counter of k6; a threshold is `true` when it is breached. */
 export interface Counter {

@@ -1240,6 +1240,18 @@ describe("the load test", () => {
     expect(text).not.toMatch(/password/i);
   });
 
+  test("hands the script's secrets over on standard input, its variables in its request", async () => {
+    const scriptEnv = { TENANT: "acme" };
+    const { command, text, request } = await build({ scriptEnv, scriptSecrets: { PIN: "12=34" } });
+    const { value } = command.inputs.stdin as { value: string };
+    expect(command.inputs.stdin).toEqual(secret(value));
+    expect(JSON.parse(value)).toMatchObject({ secrets: { PIN: "12=34" } });
+    expect(request).toMatchObject({ scriptEnv });
+    expect(text).not.toContain("12=34");
+    // Only a change of variables makes a run due.
+    expect((await build({ scriptEnv, scriptSecrets: { PIN: "56" } })).text).toBe(text);
+  });
+
   test("requests exactly what its arguments say", async () => {
     const { request } = await build();
     expect(request).toEqual({

@@ -24,7 +24,7 @@ import { readSettings } from "../../scripts/settings";
 import { ConfigError, type Values } from "../../values";
 
 interface Declaration {
-  type: string;
+  type?: string;
   default: unknown;
   description: string;
 }
@@ -68,8 +68,13 @@ describe("Pulumi.yaml", () => {
   test.each(keys)("declares %s with a type, a default of that type and a description", (key) => {
     const { type, default: value, description, ...rest } = declared[key];
     expect(rest).toEqual({});
-    expect(["string", "integer", "boolean"]).toContain(type);
-    expect(typeof value).toBe(type === "integer" ? "number" : type);
+    if (/^script(Env|Secrets)$/.test(key)) {
+      // Pulumi takes a map of any type but "object", which would refuse a text.
+      expect([type, value]).toEqual([undefined, "{}"]);
+    } else {
+      expect(["string", "integer", "boolean"]).toContain(type);
+      expect(typeof value).toBe(type === "integer" ? "number" : type);
+    }
     expect(description).toMatch(/^\S.{10,}[^.]\.$/s);
   });
 
@@ -194,6 +199,7 @@ describe("a configuration", () => {
       ...{ bindAddress: "0.0.0.0", kubeContext: "52", kubeHostAddress: "53.0", parallelism: "54" },
       ...{ runnerCpu: "55m", k6OperatorImage: "f:56", k6StarterImage: "g:57" },
       ...{ k6OperatorChart: "oci://58", kubeNodeAddress: "59.0" },
+      ...{ scriptEnv: '{"A":"60","B":61,"C":true}', scriptSecrets: '{"D":"62"}' },
       ...{ grafanaImage: "b:32", k6Image: "c:33", redisImage: "d:34", nodeImage: "e:35" },
     };
     expect(parseConfig({ ...sample, ...values }, process.cwd())).toEqual({
@@ -204,6 +210,8 @@ describe("a configuration", () => {
       allowedHosts: ["a.48", "*.b.49"],
       keepData: true,
       script: "k6/coupon-issue.ts",
+      scriptEnv: { A: "60", B: "61", C: "true" },
+      scriptSecrets: { D: "62" },
       profile: {
         ...{ rate: 11, timeUnit: "12s", duration: "13s", preAllocatedVUs: 14, maxVUs: 15 },
         ...{ userIdBase: 16, userCount: 17, couponId: 18 },
@@ -296,6 +304,64 @@ describe("history, comparison and alerts", () => {
 
   test("mail needs a mail server", () => {
     expect(refusal({ alertEmail: "a@example.com" })).toContain(`key "smtpHost" is "": must name`);
+  });
+
+  test.each(["scriptEnv", "scriptSecrets"])("%s is texts by name", (key) => {
+    const is = (value: string) => {
+      const shown = value && key === "scriptSecrets" ? "[secret]" : value;
+      return `configuration key "${key}" is ${JSON.stringify(shown)}: `;
+    };
+    const allowed = 'must be a map of texts, such as {"TENANT":"acme"}';
+    for (const value of [
+      "",
+      "TENANT=hidden",
+      "[]",
+      "null",
+      '"hidden"',
+      '{"A":"hidden"',
+      "{A: hidden}",
+    ]) {
+      expect(refusal({ [key]: value })).toBe(is(value) + allowed);
+    }
+    for (const name of ["", "1A", "_A", "A-B", "A B", "A=B", "Ä", "__proto__", "A\n"]) {
+      const value = `{${JSON.stringify(name)}:"hidden"}`;
+      const but = `but ${JSON.stringify(name)} is no name of letters, digits and _ that begins with a letter`;
+      expect(refusal({ [key]: value })).toBe(`${is(value)}${allowed}, ${but}`);
+    }
+    const none = ["null", "1.5", "1e400", "9007199254740993", "{}", "[]", '"\\u0000"', '"\\ud800"'];
+    for (const text of none) {
+      const value = `{"A":"hidden","B":${text}}`;
+      expect(refusal({ [key]: value })).toBe(
+        `${is(value)}${allowed}, but B is none: put it in quotes`,
+      );
+    }
+    const long = `{"A":"${"x".repeat(64_000)}"}`;
+    expect(refusal({ [key]: long })).toBe(`${is(long)}${allowed}, of 64 kB at most`);
+    const odd = { A1_b: "=,\"'$`\\%쿠폰😀", B: "~ ~" };
+    expect(parsed({ [key]: JSON.stringify(odd) })).toMatchObject({ [key]: odd });
+    expect(parsed({ [key]: "{}" })[key as "scriptEnv"]).toBeUndefined();
+  });
+
+  test("no variable of the script's takes the place of one of the run's", () => {
+    for (const name of ["TESTID", "BASE_URL", "PROFILE", "THRESHOLDS", "K6_", "K6_VUS"]) {
+      const value = `{"A":"1","${name}":"2"}`;
+      expect(refusal({ scriptEnv: value })).toBe(
+        `configuration key "scriptEnv" is ${JSON.stringify(value)}: ${name} cannot be set: ` +
+          `TESTID, BASE_URL, PROFILE, THRESHOLDS and K6_* are the run's own`,
+      );
+    }
+    // As secrets they are something else.
+    expect(parsed({ scriptSecrets: '{"TESTID":"12"}' }).scriptSecrets).toEqual({ TESTID: "12" });
+  });
+
+  test("a secret fits into a line, and is one that k6 can take out of its log", () => {
+    for (const text of ["", "x", " x ", "a\nb", "ab\n", "a\rb"]) {
+      const value = JSON.stringify({ A: "hidden", TOKEN: text });
+      expect(refusal({ scriptSecrets: value })).toBe(
+        `configuration key "scriptSecrets" is "[secret]": TOKEN must have 2 characters or more, ` +
+          `and no line break`,
+      );
+    }
   });
 
   test("a refused secret is not shown", () => {
@@ -1162,6 +1228,28 @@ describe("the values that make hands over", () => {
         "  coupon-load-test:alertSlackUrl: https://hooks.example\n",
     );
     expect(() => readSettings("ci", [])).toThrow(refused("alertSlackUrl"));
+    for (const plain of [`'{"A":"x"}'`, "{ A: x }", "{ A: { secure: v1:x }, B: x }", "[x]"]) {
+      fs.writeFileSync("Pulumi.ci.yaml", `config:\n  coupon-load-test:scriptSecrets: ${plain}\n`);
+      expect(() => readSettings("ci", [])).toThrow(
+        new ConfigError(
+          `configuration key "scriptSecrets" is a secret: set it with ` +
+            `pulumi config set --secret --path scriptSecrets.<name>`,
+        ),
+      );
+    }
+    for (const encrypted of ["{ secure: v1:x }", "{ A: { secure: v1:x } }"]) {
+      const file = (key: string) => `config:\n  coupon-load-test:${key}: ${encrypted}\n`;
+      fs.writeFileSync("Pulumi.ci.yaml", file("scriptSecrets"));
+      expect(readSettings("ci", [])).not.toHaveProperty("scriptSecrets");
+      fs.writeFileSync("Pulumi.ci.yaml", file("scriptEnv"));
+      expect(() => readSettings("ci", [])).toThrow(/^configuration key "scriptEnv" is plain, but /);
+    }
+  });
+
+  test("may be maps in a stack's file, and JSON on the command line", () => {
+    fs.writeFileSync("Pulumi.ci.yaml", "config:\n  coupon-load-test:scriptEnv: { A: x, B: 3 }\n");
+    expect(readSettings("ci", [])).toMatchObject({ scriptEnv: '{"A":"x","B":3}' });
+    expect(readSettings("ci", ['scriptEnv={"A":"="}'])).toMatchObject({ scriptEnv: '{"A":"="}' });
   });
 
   test("are those of the project's own files", () => {

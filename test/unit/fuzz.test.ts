@@ -132,14 +132,15 @@ describe("configuration", () => {
     const said = refusal(() => (config = inTime(() => parseConfig(values, root))), ConfigError);
     if (config) return isSound(config, values);
     const [, named] = /^configuration key "(\w+)" is /.exec(said!)!;
-    const shown = secretKeys.includes(named) ? '"[secret]"' : JSON.stringify(values[named]);
+    const isSecret = values[named] && secretKeys.includes(named);
+    const shown = isSecret ? '"[secret]"' : JSON.stringify(values[named]);
     expect(said).toContain(`configuration key "${named}" is ${shown}: `);
     // Where two values do not go together, the one that was changed is named, too; but another
     // target needs another base URL.
     expect("target" in changed || Object.keys(changed).some((key) => said!.includes(key))).toBe(
       true,
     );
-    if (secretKeys.includes(named)) expect(said).toMatch(/"\[secret\]": must be a URL with http/);
+    if (isSecret) expect(said).not.toContain(JSON.stringify(values[named]));
   }
 
   test("is taken or refused by name, whatever one value is", () => {
@@ -177,7 +178,7 @@ describe("configuration", () => {
   test("comes out of make's arguments letter by letter", () => {
     fc.assert(
       fc.property(fc.constantFrom(...keys, "__proto__", "a.b"), anyText, (key, text) => {
-        if (secretKeys.includes(key) && text) return;
+        if (secretKeys.includes(key) && text && text !== defaults[key]) return;
         const values = readSettings("dev", [`${key}=${text}`]);
         expect(Object.entries(values)).toContainEqual([key, text]);
       }),

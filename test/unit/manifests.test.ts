@@ -10,7 +10,7 @@ import { describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { namespaceName } from "../../config";
 import { defaultProfile } from "../../k6/profile";
-import { k6Config, memoryFor, outputArguments } from "../../runner/k6";
+import { k6Config, memoryFor, outputArguments, sourceArguments } from "../../runner/k6";
 import {
   filesOf,
   gateManifests,
@@ -261,7 +261,7 @@ describe("whatever the stack's name,", () => {
         for (const end of [...added, "-initializer"]) {
           expect(`${run.metadata.name}${end}`).toMatch(dnsLabel);
         }
-        for (const { metadata } of [...filesOf(id, "", ""), run, gateScript, gatePod]) {
+        for (const { metadata } of [...filesOf(id, "", "", ""), run, gateScript, gatePod]) {
           expect(metadata!.name).toMatch(dnsLabel);
           expect(metadata!.labels).toEqual({ [runLabel]: metadata!.name });
         }
@@ -276,8 +276,11 @@ describe("whatever the stack's name,", () => {
       fc.property(stack, (stack) => {
         const { spec } = testRun(defaultProfile, cluster, idOf(stack));
         const words = (spec as { arguments: string }).arguments.split(/\s+/u);
-        const file = "/load-test/config.json";
-        expect(words).toEqual([...outputArguments(file), `--tag=testid=${idOf(stack)}`]);
+        expect(words).toEqual([
+          ...outputArguments("/load-test/config.json"),
+          ...sourceArguments("/load-test/secrets"),
+          `--tag=testid=${idOf(stack)}`,
+        ]);
         // A word that is no flag's value is refused by the operator.
         words.forEach((word, i) => {
           if (!word.startsWith("-")) expect(words[i - 1]).toMatch(/^--/);
@@ -288,21 +291,23 @@ describe("whatever the stack's name,", () => {
   });
 });
 
-test("the password is in the Secret, and in nothing else", () => {
+test("password and secrets are in the Secret, and in nothing else", () => {
   // No word of any language, as a generated one is none.
   const password = fc.stringMatching(/^[A-Za-z0-9]{20,40}$/).map((text) => `${text}0`);
   fc.assert(
-    fc.property(password, password, (written, read) => {
+    fc.property(password, password, password, (written, read, told) => {
       const logins = {
         writer: { username: "k6", password: written },
         reader: { username: "grafana", password: read },
       };
       const config = k6Config(requestFor({ executor: cluster }), logins, "http://10.0.0.1:8086");
-      const [map, secret] = filesOf(id, "YXJjaGl2ZQ==", config);
+      const [map, secret] = filesOf(id, "YXJjaGl2ZQ==", config, `TOKEN=${told}\n`);
       const others = [map, testRun(defaultProfile, cluster, id), ...gateManifests(cluster, asked)];
       expect(secret.kind).toBe("Secret");
-      expect(JSON.stringify(secret)).toContain(written);
-      expect(JSON.stringify(others)).not.toContain(written);
+      for (const text of [written, told]) {
+        expect(JSON.stringify(secret)).toContain(text);
+        expect(JSON.stringify(others)).not.toContain(text);
+      }
       expect(JSON.stringify([secret, ...others])).not.toContain(read);
     }),
     { numRuns: 100 },
@@ -316,7 +321,7 @@ test("a preview shows what a run will make, without what is secret", () => {
   expect(runName(ahead)).toBe("run-yyyymmddthhmmssz");
   const packed = "[k6/coupon-issue.ts and what it opens, packed by k6 archive]";
   const made: (TestRun | ReturnType<typeof filesOf>[number])[] = [
-    ...filesOf(ahead, packed, "[secret]"),
+    ...filesOf(ahead, packed, "[secret]", "[secret]"),
     testRun(defaultProfile, cluster, ahead),
   ];
   expect(documents).toEqual(

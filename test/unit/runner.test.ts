@@ -12,7 +12,7 @@ import { defaultProfile, defaultThresholds, type Figures, rules } from "../../k6
 import { charts } from "../../rehearsal/charts";
 import { type CountedMetric, type Counts } from "../../runner/counts";
 import { executorFor } from "../../runner/executor";
-import type { Entry } from "../../runner/entry";
+import { type Entry, spelled } from "../../runner/entry";
 import { gate, waitForAnswer } from "../../runner/gate";
 import { identifier, literal, query, write } from "../../runner/influxdb";
 import { identity } from "../../runner/ledger";
@@ -34,6 +34,7 @@ import {
   nowhere,
   requestFor,
   type Rows,
+  secretsText,
   serve,
   told,
   toldSummary,
@@ -886,8 +887,8 @@ const fakeK6 = (does: Does) =>
       exit
     fi
     cat > "$here/entry.js"
-    mark=$(grep -o 'told-[0-9a-f]*' "$here/entry.js" | head -n 1)
-    told() { [ ! -e "$here/$1" ] || sed "s/${mark}/\${mark:-${mark}}/" "$here/$1" >&2; }
+    mark=$(grep -o 'told-[0-9a-f]*' "$here/entry.js" | head -n 1 | sed 's/./&~/g; s/~$//')
+    told() { [ ! -e "$here/$1" ] || sed "s/${spelled(mark)}/\${mark:-${spelled(mark)}}/" "$here/$1" >&2; }
     if [ "$1" = inspect ]; then
       [ ! -e "$here/refused" ] || { cat "$here/log" >&2; exit "$(cat "$here/exit")"; }
       told exports
@@ -900,6 +901,7 @@ const fakeK6 = (does: Does) =>
     done
     [ -z "$TMPDIR" ] || ls -l "$TMPDIR" > "$here/left"
     cp "$config" "$here/config.json"
+    cp /dev/fd/4 "$here/secrets"
     env | grep '^K6_' | sort > "$here/env"
     echo done
     told summary
@@ -950,6 +952,7 @@ describe("k6 on this machine", () => {
     expect([run, flag, config]).toEqual(["run", "--config", "/dev/fd/3"]);
     expect(rest).toEqual([
       ...["--out", "influxdb", "--no-color", "--no-usage-report"],
+      ...["--include-system-env-vars=false", "--secret-source=file=/dev/fd/4"],
       ...["--env", environment[0], "--env", "BASE_URL=http://127.0.0.1:8080"],
       ...["--env", environment[1], "--env", environment[2], "-"],
     ]);
@@ -958,16 +961,32 @@ describe("k6 on this machine", () => {
     expect(rest.join(" ")).not.toMatch(/password/i);
   });
 
+  test("finds the script's variables in its arguments, when it is read and when it is run", async () => {
+    fs.mkdirSync("out");
+    const request = requestFor({
+      executor: { kind: "local", binary: fakeK6({}) },
+      scriptEnv: { TENANT: "acme", LINES: "1\n 2=3" },
+    });
+    const local = executorFor(request, credentials);
+    await local.inspect(id, "out", entry, signal);
+    await local.run(id, "out", entry, signal);
+    // The fake tells its calls a line each.
+    const said = fs.readFileSync("bin/calls", "utf8").split("--env\x1e");
+    for (const variable of ["TENANT=acme\x1e", "LINES=1\n 2=3\x1e-\x1e\n"]) {
+      expect(said.filter((text) => text.startsWith(variable))).toHaveLength(2);
+    }
+  });
+
   test("reads its script without a store, and prints what it declares", async () => {
     fs.mkdirSync("out");
     const end = await executor(fakeK6({})).inspect(id, "out", entry, signal);
     expect(end).toEqual({ dir: "out", exitCode: 0, options: "{}\n" });
     expect(calls()[0].slice(0, 2)).toEqual(["inspect", "--no-color"]);
     expect(calls()[0]).not.toContain("--config");
-    expect(fs.readFileSync("out/k6.log", "utf8")).toContain(mark);
+    expect(fs.readFileSync("out/k6.log", "utf8")).toContain(spelled(mark));
   });
 
-  test("has its store in a file that has no name any more", async () => {
+  test("has its store and the script's secrets in files that have no name any more", async () => {
     fs.mkdirSync("out");
     fs.mkdirSync("temporary");
     vi.stubEnv("TMPDIR", path.resolve("temporary"));
@@ -980,6 +999,7 @@ describe("k6 on this machine", () => {
         },
       },
     });
+    expect(fs.readFileSync("bin/secrets", "utf8")).toBe(secretsText);
     expect(fs.readFileSync("bin/left", "utf8")).toBe("total 0\n");
   });
 
@@ -1116,8 +1136,9 @@ describe("k6 in Docker", () => {
         ...["--env", "NO_PROXY=*"],
         "grafana/k6:1.8.1",
         ...["run", "--config", "/load-test/config.json", "--out", "influxdb"],
-        ...["--no-color", "--no-usage-report", "--env", environment[0]],
-        ...["--env", "BASE_URL=http://api:8080"],
+        ...["--no-color", "--no-usage-report", "--include-system-env-vars=false"],
+        "--secret-source=file=/load-test/secrets",
+        ...["--env", environment[0], "--env", "BASE_URL=http://api:8080"],
         ...["--env", environment[1], "--env", environment[2], "-"],
       ],
       ["cp", "-", `${container}:/load-test`],
@@ -1125,7 +1146,7 @@ describe("k6 in Docker", () => {
       ["cp", `${container}:/load-test/out/.`, "-"],
       ["rm", "--force", "--volumes", container],
     ]);
-    expect(JSON.stringify(calls())).not.toMatch(/write-password/);
+    expect(JSON.stringify(calls())).not.toMatch(/password/);
     expect(fs.readFileSync("bin/entry.js", "utf8")).toBe(
       "/load-test/script/coupon-issue.ts /load-test/out/files",
     );
@@ -1140,7 +1161,7 @@ describe("k6 in Docker", () => {
     expect(third[0]).toBe("create");
   });
 
-  test("gets its script's files and its configuration, readable by any user", async () => {
+  test("gets its script's files, its configuration and the secrets, readable by any user", async () => {
     fs.mkdirSync("k6/data");
     fs.writeFileSync("k6/data/users.csv", "1,2");
     fs.writeFileSync("k6/.env", "TOKEN=1");
@@ -1148,7 +1169,8 @@ describe("k6 in Docker", () => {
     const docker = executor({});
     await leave({});
     await docker.run(id, "out", entry, signal);
-    const { "config.json": config, out, "out/files": files, ...scripts } = await copied();
+    const { "config.json": config, secrets, out, "out/files": files, ...scripts } = await copied();
+    expect(secrets).toEqual({ mode: 0o444, content: secretsText });
     expect(files.mode).toBe(0o777);
     expect(out.mode).toBe(0o777);
     expect(config.mode).toBe(0o444);
@@ -1456,6 +1478,16 @@ describe("a run", () => {
     expect(recorded()).not.toHaveProperty("requests");
   });
 
+  test("is comparable with those of the same variables, in whatever order", () => {
+    const of = (scriptEnv?: Record<string, string>) =>
+      identity({ scriptHash: "0123456789abcdef", profile: defaultProfile, scriptEnv });
+    expect(of().scenario).toBe("0123456789ab");
+    expect(of({ A: "1", B: "2" })).toEqual(of({ B: "2", A: "1" }));
+    const all = [of(), of({ A: "1" }), of({ A: "2" }), of({ B: "1" })];
+    expect(new Set(all.map(({ scenario }) => scenario)).size).toBe(4);
+    expect(new Set(all.map(({ profile }) => profile)).size).toBe(1);
+  });
+
   describe("in the ledger", () => {
     const ours = identity({ scriptHash: "", profile: defaultProfile });
     const before = (p95Ms: number): Rows => [
@@ -1562,7 +1594,7 @@ describe("a run", () => {
     const { failure } = await run({
       exit: 137,
       log,
-      summary: `level=info msg="${mark} %7B%22metr\n`,
+      summary: `level=info msg="${spelled(`${mark} %7B%22metr`)}\n`,
     });
     expect(failure?.message).toBe(
       "load test failed: k6 ended with exit code 137: no answer \\N\\u12 at\\x",

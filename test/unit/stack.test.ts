@@ -485,6 +485,7 @@ test("a stack takes every value of its configuration to where it is used", async
     ...{ timeUnit: "7s", duration: "8s", preAllocatedVUs: 9, maxVUs: 10, userIdBase: 11 },
     ...{ userCount: 12, couponId: 13, p95LimitMs: 14, p99LimitMs: 15, failedRateLimit: 0.16 },
     ...{ checksRateLimit: 0.17, droppedIterationsLimit: 18, maxSeries: 19 },
+    ...{ scriptEnv: '{"A":"20"}', scriptSecrets: '{"B":"secret-21"}' },
   });
   const images = recording.ofType("docker:index/remoteImage:RemoteImage");
   expect(Object.fromEntries(images.map(({ name, inputs }) => [name, inputs.name]))).toEqual({
@@ -499,6 +500,7 @@ test("a stack takes every value of its configuration to where it is used", async
   expect(requestOf(recording)).toMatchObject({
     runId: "again",
     maxSeries: 19,
+    scriptEnv: { A: "20" },
     profile: {
       ...{ rate: 6, timeUnit: "7s", duration: "8s", preAllocatedVUs: 9, maxVUs: 10 },
       ...{ userIdBase: 11, userCount: 12, couponId: 13 },
@@ -507,6 +509,11 @@ test("a stack takes every value of its configuration to where it is used", async
       ...{ p95Ms: 14, p99Ms: 15, failedRate: 0.16, checksRate: 0.17, droppedIterations: 18 },
     },
   });
+  const holders = recording.all.filter(({ inputs }) =>
+    JSON.stringify(inputs).includes("secret-21"),
+  );
+  expect(holders.map(({ name }) => name)).toEqual(["load-test-run"]);
+  expect(openTexts(holders[0].inputs).join()).not.toContain("secret-21");
   expect(linesOf(recording)).toEqual([15, 14, undefined, 6 / 7]);
 });
 
