@@ -262,7 +262,7 @@ describe("a stack", () => {
        import issue, { options as all } from "./coupon-issue.ts";
        export const options = all;
        export default async function () {
-         if (__ITER === 0) console.log("token: " + (await secrets.get("TOKEN")));
+         if (__ITER === 0) console.log(__ENV.TENANT + ": " + (await secrets.get("TOKEN")));
          issue();
        }`,
     );
@@ -274,14 +274,14 @@ describe("a stack", () => {
     expect(revealed(secrets, await clone.openTexts())).toEqual([]);
 
     let over = false;
-    const settings = { ...load, script: "k6/secret.ts" };
+    const settings = { ...load, script: "k6/secret.ts", scriptEnv: '{"TENANT":"acme"}' };
     const ended = clone.make("load", settings).finally(() => (over = true));
     while (!over) {
       expect(revealed(secrets, await clone.openWhileItRuns())).toEqual([]);
       await sleep(200);
     }
     succeeds(await ended);
-    expect(clone.read("runs/latest/k6.log")).toContain("token: ***SECRET_REDACTED***");
+    expect(clone.read("runs/latest/k6.log")).toContain("acme: ***SECRET_REDACTED***");
     const seen = `none of ${Object.keys(secrets).length} secrets found`;
     expect(revealed(secrets, await clone.openTexts())).toEqual([]);
     const expected =

@@ -361,8 +361,12 @@ export class Clone {
     return {
       "the containers' settings": JSON.stringify(containers),
       "the containers' logs": (await Promise.all(logs)).map(({ output }) => output).join("\n"),
-      // Arguments and environments of all processes.
-      "the processes": await printed("ps", "axeww"),
+      // Arguments and environments of all processes, without that in which Pulumi has its program
+      // find the configuration, secrets and all.
+      "the processes": (await printed("ps", "axeww")).replace(
+        / PULUMI_CONFIG=\{.*?\}(?= \w+=|$)/gm,
+        "",
+      ),
     };
   }
 
