@@ -31,6 +31,9 @@ export default class extends DefaultReporter {
       const why = (test.result().errors ?? []).map(({ message }) => message.slice(0, 1000));
       this.log(`failed: ${this.nameOf(test)}\n    ${why.join("\n").replaceAll("\n", "\n    ")}`);
     }
+    for (const error of state.getUnhandledErrors()) {
+      this.log(`failed outside of a test: ${(error as Error).message}`);
+    }
     this.log(`${ended("passed").length} passed, ${failed} failed, ${skipped.length} skipped`);
   }
 

@@ -264,6 +264,8 @@ describe("InfluxDB", () => {
         "INFLUXDB_HTTP_MAX_BODY_SIZE=0",
         "INFLUXDB_REPORTING_DISABLED=true",
         "INFLUXDB_MONITOR_STORE_ENABLED=false",
+        "INFLUXDB_DATA_MAX_VALUES_PER_TAG=10000",
+        "INFLUXDB_DATA_MAX_SERIES_PER_DATABASE=300000",
       ],
       networksAdvanced: [{ name: "dev-network", aliases: ["influxdb"] }],
       ports: [{ internal: 8086, external: 18086, ip: "127.0.0.1" }],
@@ -1040,6 +1042,8 @@ describe("servers in a cluster", () => {
             { name: "INFLUXDB_HTTP_MAX_BODY_SIZE", value: "0" },
             { name: "INFLUXDB_REPORTING_DISABLED", value: "true" },
             { name: "INFLUXDB_MONITOR_STORE_ENABLED", value: "false" },
+            { name: "INFLUXDB_DATA_MAX_VALUES_PER_TAG", value: "10000" },
+            { name: "INFLUXDB_DATA_MAX_SERIES_PER_DATABASE", value: "300000" },
           ],
           ports: [{ containerPort: 8086 }],
           readinessProbe: {
