@@ -187,10 +187,13 @@ describe.concurrent("a run", () => {
     );
   });
 
-  test("with more values of a tag than InfluxDB takes names the tag, and leaves room for the next", async ({
-    expect,
-  }) => {
-    const users = (count: number) => `
+  test(
+    "with more values of a tag than InfluxDB takes names the tag, and leaves room for the next",
+    {
+      timeout: 180_000,
+    },
+    async ({ expect }) => {
+      const users = (count: number) => `
       import exec from "k6/execution";
       import { sleep } from "k6";
       import { Counter } from "k6/metrics";
@@ -204,21 +207,24 @@ describe.concurrent("a run", () => {
         }
         sleep(1.5);
       }`;
-    const store = await rig.store();
-    const run = (name: string, count: number) =>
-      rig.start(rig.request(store, target.url, { script: script(name, users(count)) }), store);
-    const wide = run("each-user.js", 18_000);
-    const ended = await wide.ended;
-    expect(failed(expect, wide, ended)).toMatch(
-      /^points are missing from InfluxDB: not all is stored of .*orders \(in sum 12000 of 18000\).*; a write failed: partial write: max-values-per-tag limit exceeded \(1\d+\/10000\): measurement="orders" tag="user" /,
-    );
-    expect(ended.summary.warnings).toEqual([
-      expect.stringMatching(/^the run made 1\d+ series in InfluxDB, .* its tag "user" has 1\d+ v/),
-      "the points of these metrics are removed from InfluxDB, so that the next run has room",
-    ]);
-    const { code, summary } = await run("groups-of-users.js", 3).ended;
-    expect([code, summary.verdict, summary.reason]).toEqual([0, "passed", undefined]);
-  });
+      const store = await rig.store();
+      const run = (name: string, count: number) =>
+        rig.start(rig.request(store, target.url, { script: script(name, users(count)) }), store);
+      const wide = run("each-user.js", 18_000);
+      const ended = await wide.ended;
+      expect(failed(expect, wide, ended)).toMatch(
+        /^points are missing from InfluxDB: not all is stored of .*orders \(in sum 12000 of 18000\).*; a write failed: partial write: max-values-per-tag limit exceeded \(1\d+\/10000\): measurement="orders" tag="user" /,
+      );
+      expect(ended.summary.warnings).toEqual([
+        expect.stringMatching(
+          /^the run made 1\d+ series in InfluxDB, .* its tag "user" has 1\d+ v/,
+        ),
+        "the points of these metrics are removed from InfluxDB, so that the next run has room",
+      ]);
+      const { code, summary } = await run("groups-of-users.js", 3).ended;
+      expect([code, summary.verdict, summary.reason]).toEqual([0, "passed", undefined]);
+    },
+  );
 
   test("whose points are refused half-way says how many are missing", async ({ expect }) => {
     const running = await start();
