@@ -47,7 +47,7 @@ const sources: Record<Part, Source> = {
   },
 };
 
-/** Where a part is, if it is there. */
+/** Where a part is, if it is there. @param version what its version must be, by default any that works */
 export function findPart(part: Part, version = sources[part].version): string | undefined {
   const { versionArgument } = sources[part];
   return [part, path.resolve(folder, "bin", part)].find((candidate) => {
@@ -67,32 +67,26 @@ export function findPart(part: Part, version = sources[part].version): string | 
  * @throws RunFailure naming the part and what to do
  */
 export async function prepareParts(say: (line: string) => void): Promise<Parts> {
-  return {
-    k6: await preparePart("k6", say),
-    influxd: await preparePart("influxd", say),
-    "redis-server": await preparePart("redis-server", say),
+  const prepare = async (part: Part) => {
+    const found = findPart(part);
+    if (found) return found;
+    say(`${part} is not on PATH: putting it into ${folder}/ (this takes minutes, once)`);
+    let cause = "it does not start";
+    try {
+      await sources[part].make();
+    } catch (error) {
+      const { stderr, message } = error as Error & { stderr?: string };
+      cause = (stderr?.trim() || message).split("\n")[0];
+    }
+    const made = findPart(part);
+    if (!made) throw new RunFailure(`${part} is missing: ${sources[part].advice} (${cause})`);
+    return made;
   };
-}
-
-/** The same with one of them. @param version what its version must be, by default any that works */
-export async function preparePart(
-  part: Part,
-  say: (line: string) => void,
-  version = sources[part].version,
-): Promise<string> {
-  const found = findPart(part, version);
-  if (found) return found;
-  say(`${part} is not on PATH: putting it into ${folder}/ (this takes minutes, once)`);
-  let cause = "it does not start";
-  try {
-    await sources[part].make();
-  } catch (error) {
-    const { stderr, message } = error as Error & { stderr?: string };
-    cause = (stderr?.trim() || message).split("\n")[0];
-  }
-  const made = findPart(part, version);
-  if (!made) throw new RunFailure(`${part} is missing: ${sources[part].advice} (${cause})`);
-  return made;
+  return {
+    k6: await prepare("k6"),
+    influxd: await prepare("influxd"),
+    "redis-server": await prepare("redis-server"),
+  };
 }
 
 async function goInstall(module: string, ldflags = "") {

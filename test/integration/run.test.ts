@@ -8,7 +8,7 @@ import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, test, type ExpectStatic } from "vitest";
 import { defaultProfile } from "../../k6/profile";
-import { preparePart } from "../../rehearsal/parts";
+import { findPart } from "../../rehearsal/parts";
 import type { Server } from "../../rehearsal/processes";
 import { query } from "../../runner/influxdb";
 import { freePort } from "../../runner/ports";
@@ -95,11 +95,10 @@ describe.concurrent("a run", () => {
     expect(running.k6()).toEqual([]);
   });
 
-  test("by k6 1 passes as one by k6 2 does", { timeout: 600_000 }, async ({ expect, skip }) => {
-    const say = (line: string) => console.warn(line);
-    const binary = await preparePart("k6", say, /k6(\.exe)? v1\./).catch(({ message }) =>
-      skip(message),
-    );
+  test("by k6 1 passes as one by k6 2 does", async ({ expect, skip }) => {
+    const binary = findPart("k6", /k6(\.exe)? v1\./);
+    // Where there is no k6 at all, k6 1 is built, and every test here runs with it.
+    if (!binary) return skip("the k6 of this machine is not k6 1");
     const running = await start({ executor: { kind: "local", binary } });
     const { code, summary } = await running.ended;
     expect([code, summary.verdict, summary.warnings]).toEqual([0, "passed", []]);
