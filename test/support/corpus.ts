@@ -98,6 +98,8 @@ async function runPlain({ folder, parts }: Rig, script: string, baseUrl: string)
   const options = ["--quiet", "--no-color", "--no-usage-report", "--env", `BASE_URL=${baseUrl}`];
   const child = spawn(parts.k6, ["run", ...options, "--out", `json=${samples}`, script], {
     ...{ cwd, stdio: "ignore" },
+    // No script takes so long, but k6 may hang by one that is made up.
+    ...{ timeout: 120_000, killSignal: "SIGKILL" },
     env: { ...withoutK6(process.env), K6_AUTO_EXTENSION_RESOLUTION: "false", NO_PROXY: "*" },
   });
   const exitCode = await new Promise<number>((resolve, reject) => {
