@@ -2,6 +2,12 @@ import { defineConfig } from "vitest/config";
 
 const minute = 60_000;
 
+/** One file after another, and after the tiers before: a load test wants the machine. */
+const oneByOne = (groupOrder: number) => ({
+  poolOptions: { forks: { singleFork: true } },
+  sequence: { groupOrder },
+});
+
 /** The tiers: nothing real, real programs on this machine, the real stack. */
 export default defineConfig({
   test: {
@@ -22,6 +28,7 @@ export default defineConfig({
           globalSetup: ["./test/support/prepare-parts.ts"],
           testTimeout: minute,
           hookTimeout: minute,
+          ...oneByOne(1),
         },
       },
       {
@@ -30,9 +37,7 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           testTimeout: 10 * minute,
           hookTimeout: 20 * minute,
-          // One file after another, and after the other tiers: a load test wants the machine.
-          poolOptions: { forks: { singleFork: true } },
-          sequence: { groupOrder: 1 },
+          ...oneByOne(2),
         },
       },
     ],
