@@ -83,8 +83,8 @@ afterAll(async () => {
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, removeAll);
 
 /** Waits until something is so, asking a few times a second. */
-const until = (is: () => Promise<unknown> | unknown, seconds = 60) =>
-  expect.poll(is, { timeout: seconds * 1000, interval: 200 }).toBeTruthy();
+const until = (is: () => Promise<unknown> | unknown) =>
+  expect.poll(is, { timeout: 240_000, interval: 200 }).toBeTruthy();
 
 /** What there is in the stack's namespace, such as `pod/gate`. */
 async function inNamespace(kinds: string): Promise<string[]> {
@@ -110,7 +110,7 @@ async function during(act: () => Promise<void> | void, settings = {}): Promise<E
     const run = clone.runs()[before];
     return run && clone.exists("runs", run, "k6.log") ? clone.read("runs", run, "k6.log") : "";
   };
-  await Promise.race([until(() => log().includes("all have begun"), 120), ended]);
+  await Promise.race([until(() => log().includes("all have begun")), ended]);
   // So that some points are stored.
   await sleep(3000);
   await act();
@@ -297,7 +297,7 @@ it("stops all runners at ^C, and the next make up works", async () => {
   const before = clone.runs().length;
   const running = clone.start("load", { duration: "60s" });
   const log = () => clone.runs()[before] && clone.readAll(`runs/${clone.runs()[before]}`);
-  await until(() => log()?.includes("all have begun"), 120);
+  await until(() => log()?.includes("all have begun"));
   const at = Date.now();
   running.interrupt();
   const end = await running.ended;
