@@ -1,5 +1,5 @@
 // The end of the module that runner/entry.ts puts before a script: `script` is the script's exports,
-// `mark`, `changed` and `files` come from there.
+// `tell`, `changed` and `files` come from there.
 const given = script.options;
 const isObject = (value) => typeof value === "object" && value !== null;
 
@@ -12,9 +12,6 @@ export const options =
         summaryTrendStats: changed.summaryTrendStats,
         tags: { ...(given ? given.tags : {}), testid: changed.testid },
       };
-
-const tell = (what) =>
-  console.log([...`${mark} ${encodeURIComponent(JSON.stringify(what))}`].join("~"));
 
 // Where files of a script's summary go, each by its whole path, with no folder that is not there.
 function place(paths) {
@@ -46,10 +43,10 @@ function masked(value) {
 export function handleSummary(data) {
   const copy = JSON.parse(JSON.stringify(data));
   const { setup_data: returned, ...counted } = copy;
-  tell(counted);
+  tell(JSON.stringify(counted));
   if (script.handleSummary === undefined) return undefined;
   const failed = (error) => {
-    tell({ slip: `handleSummary of the script failed: ${error}` });
+    tell(JSON.stringify({ slip: `handleSummary of the script failed: ${error}` }));
     throw error;
   };
   if (typeof script.handleSummary !== "function") failed("it is no function");

@@ -30,12 +30,13 @@ export const newMark = () => `told-${crypto.randomBytes(8).toString("hex")}`;
  */
 export const spelled = (text: string) => [...text].join("~");
 
-const moduleOf = (script: string) => {
+const moduleOf = (script: string, mark: string) => {
   const url = JSON.stringify(pathToFileURL(script).href);
   return (
     `import * as script from ${url};\n` +
     `export * from ${url};\n` +
-    `export default script.default;\n`
+    `export default script.default;\n` +
+    `const tell = (text) => console.log([..."${mark} " + encodeURIComponent(text)].join("~"));\n`
   );
 };
 
@@ -43,16 +44,14 @@ const moduleOf = (script: string) => {
 export const inspectEntry =
   (mark: string): Entry =>
   ({ script }) =>
-    moduleOf(script) +
-    `const told = "${mark} " + encodeURIComponent(Object.keys(script));\n` +
-    `console.log([...told].join("~"));\n`;
+    moduleOf(script, mark) + `tell(Object.keys(script));\n`;
 
 /** The module that runs a script. */
 export const runEntry =
   (mark: string, changed: Changed): Entry =>
   ({ script, files }) =>
-    moduleOf(script) +
-    `const [mark, changed, files] = ${JSON.stringify([mark, changed, files])};\n` +
+    moduleOf(script, mark) +
+    `const [changed, files] = ${JSON.stringify([changed, files])};\n` +
     fs.readFileSync(path.join(__dirname, "entry.k6.js"), "utf8");
 
 /**

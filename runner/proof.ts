@@ -76,10 +76,10 @@ function gapsOf({ metrics }: Counts, stored: Map<string, Stored>): Gap[] {
         ? []
         : [{ metric, made: samples, stored: has.count, by: "count" }];
     }
-    const { count, min, max } = counted.values;
+    const { min, max } = counted.values;
     if (counted.type === "counter") {
-      // The sum of what cannot be added up is no number.
-      if (count === null || count === undefined || isClose(count, has.sum)) return [];
+      const count = counted.values.count ?? 0;
+      if (isClose(count, has.sum)) return [];
       return [{ metric, made: count, stored: has.sum, by: "sum" }];
     }
     // A gauge without a sample has zeros.

@@ -159,20 +159,20 @@ export const isForSeries = (refusal: string) =>
   /max-(values-per-tag|series-per-database) limit exceeded/.test(refusal);
 
 /**
- * Removes what is stored of these metrics of a run. Series that are at their bound keep every later
- * run from being stored, until `retention` has passed.
+ * Removes what is stored of these metrics of a run, and says so, or why it could not. Series that are at
+ * their bound keep every later run from being stored, until `retention` has passed.
  */
-export async function removePoints(
+export async function makeRoom(
   { influxdb }: Source,
   writer: Login,
   id: string,
-  metrics: Iterable<string>,
-) {
+  metrics: Set<string>,
+): Promise<string> {
   const names = [...metrics].map(identifier).join(", ");
-  const { where } = run(id);
-  await query(
-    { url: influxdb.url, ...writer },
-    `DROP SERIES FROM ${names} WHERE ${where}`,
-    influxdb.database,
+  const drop = `DROP SERIES FROM ${names} WHERE ${run(id).where}`;
+  return query({ url: influxdb.url, ...writer }, drop, influxdb.database).then(
+    () => "the points of these metrics are removed from InfluxDB, so that the next run has room",
+    ({ message }) =>
+      `the points of these metrics could not be removed from InfluxDB, which has no room: ${message}`,
   );
 }

@@ -14,10 +14,13 @@ const readmes = ["README.md", "README.ko.md"];
 const documents = [
   ...readmes,
   "docs/architecture.md",
+  "docs/benchmarks.md",
   "docs/decisions.md",
+  "docs/kubernetes.md",
   "docs/operations.md",
   "docs/reliability.md",
   "docs/scale.md",
+  "docs/scripts.md",
 ];
 
 /** The rows of each of a document's tables, with the table's header first. */
