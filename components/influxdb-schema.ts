@@ -10,12 +10,9 @@ import { identifier, literal, query } from "../runner/influxdb";
 import {
   type Admin,
   asAdmin,
-  type ContinuousQuery,
-  continuousQueryOf,
   type Database,
   durationOf,
   ensureAdmin,
-  ensureContinuousQuery,
   ensureDatabase,
   ensureRetentionPolicy,
   ensureUser,
@@ -127,46 +124,6 @@ export class InfluxDbRetentionPolicy extends pulumi.dynamic.Resource {
     opts?: pulumi.CustomResourceOptions,
   ) {
     super(retentionPolicyProvider, name, { ...args }, secret(opts), "influxdb", "RetentionPolicy");
-  }
-}
-
-/** `stored` is the query as InfluxDB spells it: another spelling means another query. */
-type ContinuousQueryState = Admin & ContinuousQuery & { stored?: string };
-
-const continuousQueryProvider: Provider<ContinuousQueryState> = {
-  async create(inputs) {
-    await ensureContinuousQuery(inputs, inputs);
-    const stored = await continuousQueryOf(inputs, inputs.database, inputs.name);
-    return { id: inputs.name, outs: { ...inputs, stored } };
-  },
-  async read(id, props) {
-    const state = props as ContinuousQueryState;
-    const found = await continuousQueryOf(state, state.database, id as string);
-    if (found === undefined) return {};
-    return { id, props: found === state.stored ? state : { ...state, select: found } };
-  },
-  async diff(_id, olds, news) {
-    return compare(olds, news, ["database", "name"]);
-  },
-  async update(_id, _olds, news) {
-    await ensureContinuousQuery(news, news);
-    const stored = await continuousQueryOf(news, news.database, news.name);
-    return { outs: { ...news, stored } };
-  },
-  async delete(id, props) {
-    const on = `${identifier(id)} ON ${identifier(props.database)}`;
-    await query(asAdmin(props), `DROP CONTINUOUS QUERY ${on}`);
-  },
-};
-
-/** A query that InfluxDB runs by itself: here, the one that makes the rollups. */
-export class InfluxDbContinuousQuery extends pulumi.dynamic.Resource {
-  constructor(
-    name: string,
-    args: Inputs<Admin & ContinuousQuery>,
-    opts?: pulumi.CustomResourceOptions,
-  ) {
-    super(continuousQueryProvider, name, { ...args }, secret(opts), "influxdb", "ContinuousQuery");
   }
 }
 

@@ -2,10 +2,9 @@
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 import { influxDbSettings } from "../runner/influxdb";
-import { durationRollup, history } from "../dashboards/queries";
+import { history } from "../dashboards/queries";
 import {
   InfluxDbAdmin,
-  InfluxDbContinuousQuery,
   InfluxDbDatabase,
   InfluxDbRetentionPolicy,
   InfluxDbUser,
@@ -31,7 +30,7 @@ export interface InfluxDbArgs {
   database: string;
   /** How long its points are kept, such as `30d`. */
   retention: string;
-  /** How long rollups and the ledger of runs are kept. */
+  /** How long the ledger of runs and their figures over time are kept. */
   historyRetention: string;
 }
 
@@ -103,15 +102,10 @@ export class InfluxDb extends pulumi.ComponentResource {
     );
     // After the database, and gone with it: dropping one takes all that is in it along.
     const inDatabase = { parent, dependsOn: database, deletedWith: volume };
-    const policy = new InfluxDbRetentionPolicy(
+    new InfluxDbRetentionPolicy(
       `${name}-history`,
       { ...admin, name: history, database: args.database, retention: args.historyRetention },
       inDatabase,
-    );
-    new InfluxDbContinuousQuery(
-      `${name}-rollup`,
-      { ...admin, database: args.database, ...durationRollup(args.database) },
-      { ...inDatabase, dependsOn: policy },
     );
     const user = (username: string, privilege: "READ" | "WRITE"): Login => {
       const password = generatedPassword(`${name}-${username}-password`, parent);

@@ -4,20 +4,19 @@
  */
 import { ruleOf, type Thresholds } from "../k6/profile";
 import {
+  allRoutes,
   durationMean,
   durationPercentile,
-  figureOfRuns,
   ledgerColumns,
   panel,
-  panelOfHistory,
   requestRate,
-  rolledMean,
-  rolledPercentile,
-  rolledRequestRate,
-  tagValues,
+  routeNames,
+  runIds,
+  type ToldFigure,
+  toldFigure,
+  toldSoFar,
   wholeRange,
 } from "./queries";
-
 import { limitLabel, runsUid } from "./runs";
 
 export interface CouponIssueDashboardArgs {
@@ -26,23 +25,23 @@ export interface CouponIssueDashboardArgs {
   /** Uid of the InfluxDB data source that k6's points are in. */
   dataSourceUid: string;
   thresholds: Thresholds;
-  /** How long raw points are kept, such as `30d`; after that, panels are drawn from rollups. */
+  /** How long raw points are kept, such as `30d`; after that, a route alone has no curve. */
   retention: string;
   /** Iterations per second that the profile asks for; each sends one request. */
   arrivalRate?: number;
 }
 
-/** One panel: a series over time, and for latencies the figure of the whole time range. */
+/** One panel: a figure over time, and of the whole of each run. */
 interface Chart {
   title: string;
   /** Name of the series in the legend. */
   name: string;
   description: string;
-  query: string;
-  /** The same figure of all of a run at once: one point, told in the legend. */
-  wholeQuery?: string;
-  /** The figure from rollups, where raw points are no more. */
-  rolledQuery: string;
+  /** The figure as the runner tells it, of all routes. */
+  figure: ToldFigure;
+  /** The same of chosen routes, from raw points: over time and, for latencies, of the whole range. */
+  routeQuery: string;
+  wholeRouteQuery?: string;
   /** The shortest time that one point may cover. */
   interval: string;
   /** Grafana's name of the unit: milliseconds or requests per second. */
@@ -56,13 +55,11 @@ interface Chart {
 /** The dashboard, ready for `JSON.stringify`. */
 export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
   const { uid, dataSourceUid, thresholds, retention, arrivalRate } = args;
-  const raw = panel(retention);
-  const whole = wholeRange(retention);
-  const old = panelOfHistory(retention);
   const interval = minInterval(arrivalRate);
   const rpsInterval = minInterval(arrivalRate, 10);
   const eachPoint = `Each point covers ${interval} or more`;
   const notConnected = "A request that could not connect counts as 0 ms.";
+  const chosen = `Of chosen routes, it is drawn from raw points, kept for ${retention}.`;
   const dashed = "The dashed line is the rate that k6 offers. ";
 
   const percentile = (p: 95 | 99, limitMs: number): Chart => ({
@@ -71,13 +68,12 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
     description:
       `${p} of 100 requests took this long or less, from sending to the last byte received. ` +
       `The limit, ${limitMs} ms, is for all requests of a run together, which the legend's ` +
-      `row "whole" gives for the time range. ${eachPoint}: InfluxDB ` +
-      `takes the nearest rank, which among ${50 / (100 - p)} requests or fewer is just the ` +
-      `slowest. ${notConnected} Older than ${retention}, not exact: each point is the highest ` +
-      `p${p} of any 10 s in its interval, mostly above the interval's own.`,
-    query: durationPercentile(p, raw),
-    wholeQuery: durationPercentile(p, whole),
-    rolledQuery: rolledPercentile(p, old),
+      `row "whole" gives: so far, and exactly once the run has ended. ${eachPoint}, some seconds ` +
+      `late and to within 0.1 %: the nearest rank, which among ${50 / (100 - p)} requests or ` +
+      `fewer is just the slowest. ${notConnected} ${chosen}`,
+    figure: `p${p}`,
+    routeQuery: durationPercentile(p, panel),
+    wholeRouteQuery: durationPercentile(p, wholeRange),
     interval,
     unit: "ms",
     legend: ["lastNotNull", "max"],
@@ -92,10 +88,10 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
       name: "avg",
       description:
         "Mean time of a request, from sending to the last byte received. No limit: a mean hides " +
-        `the slow few. ${eachPoint}. ${notConnected}`,
-      query: durationMean(raw),
-      wholeQuery: durationMean(whole),
-      rolledQuery: rolledMean(old),
+        `the slow few. ${eachPoint}. ${notConnected} ${chosen}`,
+      figure: "avg",
+      routeQuery: durationMean(panel),
+      wholeRouteQuery: durationMean(wholeRange),
       interval,
       unit: "ms",
       legend: ["lastNotNull", "max"],
@@ -107,10 +103,9 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
         `Requests that ended, answered or failed, per second. ${arrivalRate ? dashed : ""}` +
         `Each point covers ${rpsInterval} or more; the first and the newest are partly filled, so ` +
         "they read low. " +
-        'The row "whole" is each run\'s own figure, once it has ended; mean counts idle time, too.',
-      query: requestRate(raw),
-      wholeQuery: figureOfRuns("rps"),
-      rolledQuery: rolledRequestRate(old),
+        `The row "whole" is of each run so far; mean counts idle time, too. ${chosen}`,
+      figure: "rps",
+      routeQuery: requestRate(panel),
       interval: rpsInterval,
       unit: "reqps",
       legend: ["lastNotNull", "max", "mean"],
@@ -144,8 +139,14 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
   };
 }
 
-/** A choice of several values of a tag, all of them at first. */
-const tagVariable = (dataSourceUid: string, tag: string, label: string, query: string) => ({
+/** A choice of several values of a tag, all of them at first, which a query knows by `allValue`. */
+const tagVariable = (
+  dataSourceUid: string,
+  tag: string,
+  label: string,
+  query: string,
+  allValue: string,
+) => ({
   name: tag,
   label,
   type: "query",
@@ -156,25 +157,20 @@ const tagVariable = (dataSourceUid: string, tag: string, label: string, query: s
   refresh: 2,
   multi: true,
   includeAll: true,
-  // All also takes what comes later, and points without the tag.
-  allValue: ".*",
+  allValue,
   current: { text: ["All"], value: ["$__all"] },
 });
 
 /** Which runs are drawn, each as a line of its own. Ids end with the time: the newest comes first. */
 const runVariable = (dataSourceUid: string) => ({
-  ...tagVariable(dataSourceUid, "testid", "Run", tagValues("testid")),
+  // Also those that come later.
+  ...tagVariable(dataSourceUid, "testid", "Run", runIds, ".*"),
   sort: 2,
 });
 
 /** Which routes are taken together. */
 const routeVariable = (dataSourceUid: string) => ({
-  ...tagVariable(
-    dataSourceUid,
-    "name",
-    "Route",
-    tagValues("name", `"testid" =~ /^\${testid:regex}$/`),
-  ),
+  ...tagVariable(dataSourceUid, "name", "Route", routeNames, allRoutes),
   sort: 1,
 });
 
@@ -232,9 +228,8 @@ export function minInterval(rate?: number, requests = 100): string {
 }
 
 function timeSeries(chart: Chart) {
-  const { title, name, description, query, wholeQuery, rolledQuery } = chart;
+  const { title, name, description, figure, routeQuery, wholeRouteQuery } = chart;
   const { unit, legend, line } = chart;
-  const whole = `${name} of the whole ${unit === "reqps" ? "run" : "range"}`;
   const target = (refId: string, text: string, alias: string) => ({
     refId,
     rawQuery: true,
@@ -247,9 +242,10 @@ function timeSeries(chart: Chart) {
     title,
     description,
     targets: [
-      target("A", query, name),
-      ...(wholeQuery ? [target("B", wholeQuery, whole)] : []),
-      target("C", rolledQuery, `${name} from 10 s rollups`),
+      target("A", toldFigure(figure), name),
+      target("B", toldSoFar(figure), `${name} of the whole run`),
+      target("C", routeQuery, `${name} of these routes`),
+      ...(wholeRouteQuery ? [target("D", wholeRouteQuery, `${name} of the whole range`)] : []),
     ],
     fieldConfig: {
       defaults: {
@@ -280,17 +276,13 @@ function timeSeries(chart: Chart) {
           ...(line?.kind === "target" && { axisSoftMax: line.at * 1.2 }),
         },
       },
-      overrides: wholeQuery
-        ? [
-            {
-              matcher: { id: "byFrameRefID", options: "B" },
-              properties: [
-                { id: "custom.drawStyle", value: "points" },
-                { id: "color", value: { mode: "fixed", fixedColor: "text" } },
-              ],
-            },
-          ]
-        : [],
+      overrides: ["B", "D"].map((refId) => ({
+        matcher: { id: "byFrameRefID", options: refId },
+        properties: [
+          { id: "custom.drawStyle", value: "points" },
+          { id: "color", value: { mode: "fixed", fixedColor: "text" } },
+        ],
+      })),
     },
     options: {
       legend: {

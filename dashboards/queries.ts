@@ -21,35 +21,24 @@ export interface Scope {
 /** A scope that gives one value per interval. */
 export type Intervals = Scope & Required<Pick<Scope, "every">>;
 
-/** The retention policy of what outlives the raw points: rollups and the ledger of runs. */
+/** The retention policy of what outlives the raw points: the ledger of runs, and figures of them. */
 export const history = "history";
+
+/** What the variable "Route" stands for where none is chosen, and the tag `name` of figures of all. */
+export const allRoutes = "all routes";
 
 /** What the dashboard's variables choose: runs and routes. `:regex` joins several by `|`. */
 const chosen = `"testid" =~ /^\${testid:regex}$/ AND "name" =~ /^\${name:regex}$/ AND $timeFilter`;
 
-/**
- * A panel: Grafana fills in the chosen runs and routes, the time range and the interval.
- *
- * @param retention how long raw points are kept: InfluxDB drops them a shard at a time, so older
- * ones may still be there beside the rollups that take their place
- */
-export const panel = (retention: string): Intervals => ({
-  where: `${chosen} AND time >= now() - ${retention}`,
+/** A panel: Grafana fills in the chosen runs and routes, the time range and the interval. */
+export const panel: Intervals = {
+  where: chosen,
   every: { interval: "$__interval", ms: "$__interval_ms" },
   by: "testid",
-});
+};
 
 /** All points of a panel as one value for each run: what a threshold compares. */
-export const wholeRange = (retention: string): Scope => ({
-  where: panel(retention).where,
-  by: "testid",
-});
-
-/** A panel where raw points are no more: for the queries of rollups. */
-export const panelOfHistory = (retention: string): Intervals => ({
-  ...panel(retention),
-  where: `${chosen} AND time < now() - ${retention}`,
-});
+export const wholeRange: Scope = { where: chosen, by: "testid" };
 
 /** A whole run. A run id is made of letters, digits, `-` and `_`, so it needs no escaping. */
 export const run = (id: string): Scope => ({ where: `"testid" = '${id}'` });
@@ -88,12 +77,13 @@ export const requestCount = (scope: Scope) => select(`sum("value")`, `"http_reqs
 /** Share of requests that failed, 0 to 1. */
 export const failedShare = (scope: Scope) => select(`mean("value")`, `"http_req_failed"`, scope);
 
-/** Share of checks that passed, 0 to 1. */
-export const passedChecksShare = (scope: Scope) => select(`mean("value")`, `"checks"`, scope);
-
 /** Iterations that k6 could not start for want of VUs. */
 export const droppedIterations = (scope: Scope) =>
   select(`sum("value")`, `"dropped_iterations"`, scope);
+
+/** What the values of metrics add up to, and how many there are, each metric by its name. */
+export const totals = (metrics: string[], scope: Scope) =>
+  select(`sum("value"), count("value")`, metrics.map((metric) => `"${metric}"`).join(", "), scope);
 
 /** When the first request ended (its time) and how long it took, in milliseconds. */
 export const firstRequest = (scope: Scope) =>
@@ -103,49 +93,22 @@ export const firstRequest = (scope: Scope) =>
 export const firstIteration = (scope: Scope) =>
   select(`first("value")`, `"iteration_duration"`, scope);
 
-/** Length of a rollup's interval. */
-const rollupSeconds = 10;
-const rollups = `"${history}"."http_req_duration"`;
+/** The measurement in which the runner tells a run's figures as it goes, see `runner/digest.ts`. */
+export const progressMeasurement = "k6_progress";
+const progress = `"${history}"."${progressMeasurement}"`;
+
+/** A figure that the runner tells: of durations in milliseconds, or requests per second. */
+export type ToldFigure = "p99" | "p95" | "avg" | "rps";
 
 /**
- * The rollup of request durations that InfluxDB makes as a continuous query: of each ten seconds the
- * count, the sum and both percentiles, with all tags. Late points are taken in for half a minute.
- * Every request has a duration, so all four panels can be drawn from it.
+ * A figure of each interval of a panel, as the runner has told it: of all requests of a run, and so
+ * of no points where routes are chosen. It reads a point an interval, whatever the load.
  */
-export const durationRollup = (database: string) => ({
-  name: "http_req_duration_10s",
-  resample: "EVERY 10s FOR 30s",
-  select:
-    `SELECT count("value") AS "count", sum("value") AS "sum", ` +
-    `percentile("value", 95) AS "p95", percentile("value", 99) AS "p99" ` +
-    `INTO "${database}".${rollups} FROM "${database}"."autogen"."http_req_duration" ` +
-    `GROUP BY time(${rollupSeconds}s), *`,
-});
+export const toldFigure = (figure: ToldFigure) =>
+  select(`last("${figure}_$__interval_ms")`, progress, panel);
 
-/**
- * `durationPercentile` of 95 or 99 from rollups: the highest of the percentiles of ten seconds. For
- * longer intervals that is mostly above the exact one, which cannot be had from them; with few
- * requests, the rounding of ranks can put it below.
- */
-export const rolledPercentile = (p: 95 | 99, scope: Scope) =>
-  select(`max("p${p}")`, rollups, scope, "none");
-
-/** `durationMean` from rollups, exact. */
-export const rolledMean = (scope: Scope) =>
-  select(`sum("sum") * pow(sum("count"), -1)`, rollups, scope, "none");
-
-/** `requestRate` from rollups, exact where the interval is a multiple of ten seconds. */
-export const rolledRequestRate = (scope: Scope) => {
-  const ten = { ...scope, every: { interval: `${rollupSeconds}s`, ms: "" } };
-  const counts = select(`sum("count") AS "requests"`, rollups, ten, "0");
-  // The inner query has read the right points; the outer one only joins them.
-  return select(
-    `mean("requests") * ${1 / rollupSeconds}`,
-    `(${counts})`,
-    { ...scope, where: "$timeFilter" },
-    "none",
-  );
-};
+/** The same of a run from its start, as far as it was told in the panel's time range. */
+export const toldSoFar = (figure: ToldFigure) => select(`last("${figure}")`, progress, wholeRange);
 
 /** The ledger: one point a run, at its start. */
 export const ledger = `"${history}"."k6_runs"`;
@@ -158,14 +121,13 @@ export const runsInLedger = (where: string, limit: number) =>
 export const ledgerColumns = (...columns: string[]) =>
   `SELECT ${columns.map((column) => `"${column}"`).join(", ")} FROM ${ledger} WHERE $timeFilter`;
 
-/** A figure of each chosen run, as its verdict has it: one point a run, once the run has ended. */
-export const figureOfRuns = (column: string) =>
-  `SELECT "${column}" FROM ${ledger} WHERE "testid" =~ /^\${testid:regex}$/ AND $timeFilter ` +
-  `GROUP BY "testid"`;
+/** The runs that have figures, old and new. */
+export const runIds = `SHOW TAG VALUES FROM "${progressMeasurement}" WITH KEY = "testid"`;
 
-/** The values of a tag, of runs old and new. @param where which series are looked at */
-export const tagValues = (tag: string, where?: string) =>
-  `SHOW TAG VALUES FROM "http_req_duration" WITH KEY = "${tag}"` + (where ? ` WHERE ${where}` : "");
+/** The routes of the chosen runs, as long as their raw points are kept. */
+export const routeNames =
+  `SHOW TAG VALUES FROM "http_req_duration" WITH KEY = "name" ` +
+  `WHERE "testid" =~ /^\${testid:regex}$/`;
 
 /** The measurement in which a run tells, as long as it lasts, how many requests came to be stored. */
 export const heartbeat = "k6_heartbeat";

@@ -3,14 +3,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { durationRollup, history } from "../dashboards/queries";
+import { history } from "../dashboards/queries";
 import { waitForAnswer } from "../runner/gate";
 import { influxDbSettings } from "../runner/influxdb";
 import { portIsFree } from "../runner/ports";
 import {
   type Admin,
   ensureAdmin,
-  ensureContinuousQuery,
   ensureDatabase,
   ensureRetentionPolicy,
   ensureUser,
@@ -97,7 +96,7 @@ export async function startInfluxDb(
   return answering(server, `${url}/ping`, log, signal);
 }
 
-/** Makes what every stack has: administrator, database, history with its rollup, two users. */
+/** Makes what every stack has: administrator, database, history, two users. */
 export async function setUpInfluxDb(
   admin: Admin,
   database: string,
@@ -106,7 +105,6 @@ export async function setUpInfluxDb(
   await ensureAdmin(admin);
   await ensureDatabase(admin, { database, retention: "30d" });
   await ensureRetentionPolicy(admin, { name: history, database, retention: "730d" });
-  await ensureContinuousQuery(admin, { database, ...durationRollup(database) });
   await ensureUser(admin, { ...writer, database, privilege: "WRITE" });
   await ensureUser(admin, { ...reader, database, privilege: "READ" });
 }

@@ -53,6 +53,20 @@ export function samplesOf({ type, values }: CountedMetric): number | undefined {
   return undefined;
 }
 
+/** The names of metrics that are not parts of others. */
+export const wholeMetrics = ({ metrics }: Pick<Counts, "metrics">) =>
+  Object.keys(metrics).filter((name) => !name.includes("{"));
+
+/**
+ * How many points these metrics have, about: k6 does not count those of counters and gauges. Of each
+ * there are no more than of the metric that has most.
+ */
+export function pointsOf({ metrics }: Counts, names: string[]): number {
+  const most = Math.max(0, ...Object.values(metrics).map((metric) => samplesOf(metric) ?? 0));
+  const known = names.filter((name) => name in metrics);
+  return known.reduce((sum, name) => sum + (samplesOf(metrics[name]) ?? most), 0);
+}
+
 const add = (a: number | null = 0, b: number | null = 0) => (a ?? 0) + (b ?? 0);
 
 /** What several k6 counted, each its part of the load. */

@@ -174,7 +174,8 @@ export async function gate(
     });
   }
 
-  // One point of one series, overwritten by each run: proof that writer and reader work together.
+  // Proof that writer and reader work together; by its value, since a point of a clock that was ahead
+  // would still be the last.
   const now = Date.now();
   const as = (login: Login) => ({ url: influxdb.url, ...login, seconds: 10 });
   await write(as(credentials.writer), influxdb.database, `gate value=${now}`).catch((error) => {
@@ -182,7 +183,7 @@ export async function gate(
   });
   const [[series]] = await query(
     as(credentials.reader),
-    `SELECT last("value") FROM "gate"`,
+    `SELECT "value" FROM "gate" WHERE "value" = ${now}`,
     influxdb.database,
   ).catch((error) => {
     throw new RunFailure(`Grafana's user cannot read from InfluxDB: ${error.message}`);

@@ -15,6 +15,15 @@ export const influxDbSettings = {
   // id: it is refused before it takes all the memory that the container has.
   INFLUXDB_DATA_MAX_VALUES_PER_TAG: "10000",
   INFLUXDB_DATA_MAX_SERIES_PER_DATABASE: "300000",
+  // One percentile over 10 million points takes more than the 2 GB that the container has: InfluxDB
+  // copies and sorts them all. A query over more points than this is refused, which InfluxDB looks
+  // at once a second.
+  INFLUXDB_COORDINATOR_MAX_SELECT_POINT: "5000000",
+  // A year at one second would be 31 million, each taken up before the first is known.
+  INFLUXDB_COORDINATOR_MAX_SELECT_BUCKETS: "100000",
+  INFLUXDB_COORDINATOR_MAX_CONCURRENT_QUERIES: "50",
+  INFLUXDB_COORDINATOR_QUERY_TIMEOUT: "60s",
+  INFLUXDB_COORDINATOR_LOG_QUERIES_AFTER: "10s",
 };
 
 /** Where InfluxDB answers, and as whom to ask; without a user the request is anonymous. */

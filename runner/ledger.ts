@@ -10,6 +10,7 @@ import {
   type MaxRegression,
   regressionLimit,
 } from "../k6/profile";
+import { progressLine } from "./digest";
 import { literal, query, write } from "./influxdb";
 import { type JudgedRegression, type Login, oneLine, RunFailure, type RunRequest } from "./types";
 import type { Source } from "./verify";
@@ -180,13 +181,18 @@ function mark({ id, outcome, dashboardUrl }: NewEntry): string {
   return `${link}: ${escaped(outcome)}`;
 }
 
-/** Writes a run. */
+/** Writes a run, and its figures for the panels where they are exact. */
 export async function recordInLedger(
   request: RunRequest,
   writer: Login,
   entry: NewEntry,
 ): Promise<void> {
   const { url, database } = request.influxdb;
-  const point = ledgerPoint(request, entry, (await commit()) ?? "");
-  await write({ url, ...writer, seconds: 10 }, database, point, history);
+  const { p99Ms, p95Ms, avgMs, rps } = entry.figures ?? {};
+  const told = { p99: p99Ms, p95: p95Ms, avg: avgMs, rps };
+  const lines = [
+    ledgerPoint(request, entry, (await commit()) ?? ""),
+    ...(p95Ms === undefined ? [] : [progressLine(entry.id, entry.endedAt.getTime(), told)]),
+  ];
+  await write({ url, ...writer, seconds: 10 }, database, lines.join("\n"), history);
 }

@@ -1,8 +1,17 @@
 /** Proof that every sample k6 took, of every metric, is stored; in words what is not. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { run } from "../dashboards/queries";
-import { type Counts, judgedMetrics, partOf, samplesOf } from "./counts";
+import {
+  type CountedMetric,
+  type Counts,
+  judgedMetrics,
+  partOf,
+  pointsOf,
+  samplesOf,
+  wholeMetrics,
+} from "./counts";
 import { canBeNamed, identifier, literal, query, type Series } from "./influxdb";
+import { inParts, type Range } from "./parts";
 import { RunFailure, stackOf } from "./types";
 import type { Source } from "./verify";
 
@@ -31,22 +40,58 @@ export interface Proof {
   problems: string[];
   /** What is missing without a fault, if something is. */
   warning?: string;
+  /** Where the run's points are. */
+  range: Range;
 }
 
 const ask = ({ influxdb, reader }: Source, statements: string) =>
   query({ url: influxdb.url, ...reader }, statements, influxdb.database);
 
-/** What is stored of a run, by metric. */
-async function storedBy(source: Source, id: string): Promise<Map<string, Stored>> {
-  const what = ["count", "sum", "min", "max"].map((each) => `${each}("value") AS "${each}"`);
+type Aggregate = keyof Stored;
+
+/** What is compared of a metric of each type, and so asked for: of long runs there is much to read. */
+const compared: Record<CountedMetric["type"], Aggregate[]> = {
+  ...{ trend: ["count"], rate: ["count"] },
+  ...{ counter: ["sum"], gauge: ["min", "max"] },
+};
+
+/** The metrics of which a run has points, and where these begin and end. */
+async function extentOf(source: Source, id: string): Promise<{ names: string[]; range: Range }> {
   const { where } = run(id);
-  const [all] = await ask(source, `SELECT ${what.join(", ")} FROM /.*/ WHERE ${where}`);
-  return new Map(
-    all.map(({ name, values: [[, count, sum, min, max]] }) => [
-      name,
-      { count: Number(count), sum: Number(sum), min: Number(min), max: Number(max) },
-    ]),
-  );
+  const ends = ["first", "last"].map((each) => `SELECT ${each}("value") FROM /.*/ WHERE ${where}`);
+  const [firsts, lasts] = await ask(source, ends.join("; "));
+  const times = (all: Series[]) => all.map(({ values: [[time]] }) => Number(time));
+  const range = {
+    from: times(firsts).reduce((least, each) => Math.min(least, each), Infinity),
+    to: times(lasts).reduce((most, each) => Math.max(most, each), 0),
+  };
+  return { names: firsts.map(({ name }) => name), range };
+}
+
+/** What is stored of metrics of a run, by metric: as much of it as is asked for. */
+async function storedOf(
+  source: Source,
+  id: string,
+  { range, names, points }: { range: Range; names: string[]; points: number },
+  aggregates: Aggregate[],
+): Promise<Map<string, Stored>> {
+  const what = aggregates.map((each) => `${each}("value") AS "${each}"`).join(", ");
+  const from = names.map(identifier).join(", ");
+  const answers = await inParts(source, range, points, (andTime) => [
+    `SELECT ${what} FROM ${from} WHERE ${run(id).where}${andTime}`,
+  ]);
+  const all = new Map<string, Stored>();
+  for (const { name, values } of answers.flatMap(([series]) => series)) {
+    const found = Object.fromEntries(
+      aggregates.map((each, at) => [each, Number(values[0][at + 1])]),
+    );
+    const [before, part] = [all.get(name) ?? nothing, { ...nothing, ...found }];
+    all.set(name, {
+      ...{ count: before.count + part.count, sum: before.sum + part.sum },
+      ...{ min: Math.min(before.min, part.min), max: Math.max(before.max, part.max) },
+    });
+  }
+  return all;
 }
 
 /**
@@ -66,10 +111,9 @@ const isClose = (a: number, b: number) =>
   Math.abs(a - b) <= 1e-9 * Math.max(1, Math.abs(a), Math.abs(b));
 
 /** How what is stored of each metric differs from what k6 counted. */
-function gapsOf({ metrics }: Counts, stored: Map<string, Stored>): Gap[] {
-  return Object.entries(metrics).flatMap(([metric, counted]): Gap[] => {
-    if (metric.includes("{")) return [];
-    const has = stored.get(metric) ?? nothing;
+function gapsOf({ metrics }: Pick<Counts, "metrics">, stored: Map<string, Stored>): Gap[] {
+  return wholeMetrics({ metrics }).flatMap((metric): Gap[] => {
+    const [counted, has] = [metrics[metric], stored.get(metric) ?? nothing];
     const samples = samplesOf(counted);
     if (samples !== undefined) {
       return samples === has.count
@@ -83,7 +127,7 @@ function gapsOf({ metrics }: Counts, stored: Map<string, Stored>): Gap[] {
       return [{ metric, made: count, stored: has.sum, by: "sum" }];
     }
     // A gauge without a sample has zeros.
-    if (has.count === 0 && !min && !max) return [];
+    if (has.min === Infinity && !min && !max) return [];
     // k6 1 begins each gauge's maximum at 0.
     const off = [
       [min, has.min],
@@ -127,18 +171,31 @@ export async function prove(
         : `how many of k6's samples are stored is unknown: ${error.message}`,
     );
   };
-  let stored = await storedBy(source, id).catch(unknown);
+  const { names: found, range } = await extentOf(source, id).catch(unknown);
+  const stored = new Map<string, Stored>();
+  const look = async (names: string[], aggregates: Aggregate[]) => {
+    const asked = { range, names, points: pointsOf(total, names) };
+    const all = await storedOf(source, id, asked, aggregates).catch(unknown);
+    for (const name of names) stored.set(name, all.get(name) ?? nothing);
+  };
+  for (const [type, aggregates] of Object.entries(compared)) {
+    const names = wholeMetrics(total).filter((name) => total.metrics[name].type === type);
+    if (names.length > 0) await look(names, aggregates);
+  }
   let gaps = gapsOf(total, stored);
   for (let attempt = 0; gaps.length > 0 && attempt < 10; attempt++) {
     await sleep(500);
-    stored = await storedBy(source, id).catch(unknown);
+    await look(
+      gaps.map(({ metric }) => metric),
+      ["count", "sum", "min", "max"],
+    );
     gaps = gapsOf(total, stored);
   }
   const each = Math.max(1, all.length);
   const allowed = (samples: number) =>
     refusals.length > 0 ? 0 : each * coincidences(Math.ceil(samples / each), total.durationMs);
   const faults = gaps.filter((gap) => !mayBe(gap, stored, allowed));
-  const strangers = [...stored.keys()].filter((name) => !(name in total.metrics));
+  const strangers = found.filter((name) => !(name in total.metrics));
   const mangled = await mangledTags(source, id);
   const problems = [
     ...(faults.length > 0 ? [inWords(faults, refusals)] : []),
@@ -159,7 +216,7 @@ export async function prove(
     ...mangled.flatMap(({ metrics }) => metrics),
   ]);
   const coincided = gaps.filter((gap) => !faults.includes(gap));
-  return { incomplete, problems, warning: coincidence(coincided) };
+  return { incomplete, problems, warning: coincidence(coincided), range };
 }
 
 /** Metrics that are missing points, in one line; requests first. */
@@ -194,10 +251,10 @@ function asText({ metric, made, stored, by }: Gap): string {
 /** Metrics of which a lost write may have had samples, though what k6 tells of them is there. */
 function uncounted({ metrics }: Counts, faults: Gap[]): string[] {
   const told = faults.map(({ metric }) => metric);
-  const names = Object.entries(metrics)
-    .filter(([name]) => !name.includes("{") && !told.includes(name))
-    .filter(([, { type, values }]) => type === "gauge" || (type === "counter" && !values.count))
-    .map(([name]) => name);
+  const names = wholeMetrics({ metrics }).filter((name) => {
+    const { type, values } = metrics[name];
+    return !told.includes(name) && (type === "gauge" || (type === "counter" && !values.count));
+  });
   return names.length > 0
     ? [`how much is stored of ${names.join(", ")} is unknown: k6 does not count their samples`]
     : [];
@@ -248,7 +305,7 @@ async function mangledTags(source: Source, id: string) {
       });
       if (swallowed.length === 0) return { tag, metrics: [] };
       const either = `${where} AND (${swallowed.join(" OR ")})`;
-      const [series] = await ask(source, `SELECT count("value") FROM /.*/ WHERE ${either}`);
+      const [series] = await ask(source, `SELECT first("value") FROM /.*/ WHERE ${either}`);
       return { tag, metrics: series.map(({ name }) => name) };
     }),
   );
@@ -272,10 +329,10 @@ async function withoutSamples(source: Source, id: string, all: Counts[]): Promis
         ([key, value]) => ` AND ${identifier(key)} = ${literal(value)}`,
       );
       const where = run(id).where + selected.join("");
-      const select = `SELECT count("value") FROM ${identifier(metric)} WHERE ${where}`;
+      const select = `SELECT first("value") FROM ${identifier(metric)} WHERE ${where}`;
       // What cannot be asked for, such as a tag with a zero byte, is not known to be there.
       const [[series]] = await ask(source, select).catch((): Series[][] => [[]]);
-      return Number(series?.values[0][1] ?? 0);
+      return series ? 1 : 0;
     }),
   );
   const silent = judged.filter((_, at) => counted[at] === 0);

@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { durationSeconds, type Figures, ownScript, rules } from "../k6/profile";
-import { heartbeat } from "../dashboards/queries";
+import { run, testOnly } from "../dashboards/queries";
 import { breachedIn, type Counts, countsOf, keepSummary, together } from "./counts";
 import {
   declaredBy,
@@ -16,9 +16,9 @@ import { endingOf, interruptedIterations, lastError, lastRefusal, summaryProblem
 import { inspectEntry, newMark, runEntry, takeTold } from "./entry";
 import { executorFor } from "./executor";
 import { gate, waitForAnswer } from "./gate";
-import { write } from "./influxdb";
 import { patienceToStart } from "./kubernetes";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
+import { watch, type Watch } from "./progress";
 import { prove } from "./proof";
 import { breach, headline, markdown, notMeasured, regression, rounded } from "./report";
 import {
@@ -33,15 +33,7 @@ import {
   stackOf,
   type Summary,
 } from "./types";
-import {
-  isForSeries,
-  makeRoom,
-  measure,
-  progress,
-  readJson,
-  seriesWarning,
-  type Source,
-} from "./verify";
+import { isForSeries, makeRoom, measure, readJson, seriesWarning } from "./verify";
 import { otherThan } from "./versions";
 
 /** Where runs are kept, in the project's folder. */
@@ -106,8 +98,10 @@ export async function runLoadTest(
 
     summary.warnings.push(...strayOptions());
     const declared = await inspect(executor, id, dir, signal);
+    const scope = hooksOf(declared).length > 0 ? testOnly(id) : run(id);
+    const watched = watch(source, credentials.writer, id, scope, say);
     const { ends, all, slips } = await runK6(
-      { request, credentials, executor, declared, source, say, signal },
+      { request, executor, declared, watched, signal },
       id,
       dir,
     );
@@ -122,12 +116,18 @@ export async function runLoadTest(
     const counts = all as Counts[];
     const total = together(counts);
     const refusals = ends.flatMap(({ dir }) => lastRefusal(dir) ?? []);
-    const { problems, incomplete, warning } = await prove(source, id, counts, total, refusals);
+    await watched.end();
+    const proof = await prove(source, id, counts, total, refusals);
+    const { problems, incomplete, warning, range } = proof;
     if (warning) summary.warnings.push(warning);
-    const hooks = hooksOf(declared).length > 0;
-    const { durationMs } = total;
-    const measured = await measure(source, id, { durationMs, hooks, incomplete });
+    const { digest } = watched;
+    const measured = await measure(source, scope, { counts: total, incomplete, range, digest });
     const { figures, startedAt = started, endedAt = new Date() } = measured;
+    if (figures.requests !== undefined && figures.requests !== digest.requests) {
+      await watched.again().catch(({ message }) => {
+        summary.warnings.push(oneLine(`the dashboard does not show all of this run: ${message}`));
+      });
+    }
     Object.assign(entry, { startedAt, endedAt, figures });
     const { checksRate: _, ...shown } = rounded(figures);
     Object.assign(summary, shown, {
@@ -215,11 +215,9 @@ async function inspect(
 /** What a run of k6 needs to know. */
 interface Prepared {
   request: RunRequest;
-  credentials: Credentials;
   executor: Executor;
   declared: Declared;
-  source: Source;
-  say: (line: string) => void;
+  watched: Watch;
   signal: AbortSignal;
 }
 
@@ -230,18 +228,17 @@ interface Prepared {
  * @throws RunFailure when it was interrupted, or had to be stopped
  */
 async function runK6(
-  { request, credentials, executor, declared, source, say, signal }: Prepared,
+  { request, executor, declared, watched, signal }: Prepared,
   id: string,
   dir: string,
 ) {
   const mark = newMark();
   fs.mkdirSync(path.join(dir, "files"));
-  const stopProgress = reportProgress(source, credentials, id, say);
   const deadline = deadlineOf(request, declared, dir);
   const stop = AbortSignal.any([signal, deadline.signal]);
   const entry = runEntry(mark, optionsFor(declared, id));
   const ends = await executor.run(id, dir, entry, stop).finally(() => {
-    stopProgress();
+    watched.stop();
     deadline.cancel();
     if (fs.readdirSync(path.join(dir, "files")).length === 0) fs.rmdirSync(path.join(dir, "files"));
   });
@@ -351,50 +348,6 @@ function breachesOf(
 function result({ thresholds: _, regressions: __, baseline: ___, ...rest }: Summary): RunResult {
   const { warnings: ____, k6Version: _____, ...passed } = rest;
   return passed as RunResult;
-}
-
-/**
- * Says every five seconds how far the run is, to people and, as a heartbeat, to Grafana's alert rule
- * for a run without data; gives the function that stops it.
- */
-function reportProgress(
-  source: Source,
-  { writer }: Credentials,
-  id: string,
-  say: (line: string) => void,
-) {
-  const { url, database } = source.influxdb;
-  // An InfluxDB that hangs must not keep the run from ending.
-  const patience = { seconds: 10 };
-  const soon = { ...source, reader: { ...source.reader, ...patience } };
-  const started = Date.now();
-  let before = 0;
-  let over = false;
-  const timer = setInterval(async () => {
-    const seconds = Math.round((Date.now() - started) / 1000);
-    const now = await progress(soon, id).catch(() => undefined);
-    // The verdict is said last.
-    if (over) return;
-    const stored = now?.requests ?? before;
-    const beat = write(
-      { url, ...writer, ...patience },
-      database,
-      `${heartbeat} stored=${stored - before}`,
-    );
-    before = stored;
-    // What cannot be written now cannot be alerted of either; the verdict will tell.
-    await beat.catch(() => undefined);
-    if (over) return;
-    if (!now) return say(`${seconds} s: no request stored yet`);
-    say(
-      `${seconds} s: ${now.requests} requests, p95 ${now.p95Ms.toFixed(1)} ms, ` +
-        `${(now.failedRate * 100).toFixed(1)} % failed`,
-    );
-  }, 5000);
-  return () => {
-    over = true;
-    clearInterval(timer);
-  };
 }
 
 /**

@@ -23,16 +23,6 @@ export interface RetentionPolicy extends Database {
   name: string;
 }
 
-/** A query that InfluxDB runs by itself. */
-export interface ContinuousQuery {
-  name: string;
-  database: string;
-  /** Such as `EVERY 10s FOR 30s`. */
-  resample: string;
-  /** `SELECT ... INTO ... GROUP BY time(...)` */
-  select: string;
-}
-
 export interface User {
   username: string;
   password: string;
@@ -140,28 +130,6 @@ export async function durationOf(
 ): Promise<string | undefined> {
   const policy = (await policiesOf(admin, database))?.find((each) => each.name === name);
   return policy && String(policy.duration);
-}
-
-/** Makes a continuous query, in place of one of its name. */
-export async function ensureContinuousQuery(admin: Admin, wanted: ContinuousQuery) {
-  const on = `${identifier(wanted.name)} ON ${identifier(wanted.database)}`;
-  await query(
-    asAdmin(admin),
-    `DROP CONTINUOUS QUERY ${on}; ` +
-      `CREATE CONTINUOUS QUERY ${on} RESAMPLE ${wanted.resample} BEGIN ${wanted.select} END`,
-  );
-}
-
-/** A continuous query as InfluxDB spells it; `undefined` when it is not there. */
-export async function continuousQueryOf(
-  admin: Admin,
-  database: string,
-  name: string,
-): Promise<string | undefined> {
-  const [all] = await query(asAdmin(admin), "SHOW CONTINUOUS QUERIES");
-  const own = all.find((series) => series.name === database);
-  const found = own?.values?.find(([each]) => each === name);
-  return found && String(found[1]);
 }
 
 /** InfluxDB's spelling of a retention: `30d` is `720h0m0s`. */

@@ -1,19 +1,20 @@
 /** The run's figures as computed from the stored points. */
 import * as fs from "node:fs";
 import {
-  droppedIterations,
-  durationMean,
   durationPercentile,
-  failedShare,
   firstIteration,
   firstRequest,
-  passedChecksShare,
-  requestCount,
+  progressMeasurement,
   run,
-  testOnly,
+  type Scope,
+  totals,
 } from "../dashboards/queries";
 import type { Figure, Figures } from "../k6/profile";
+import { type Counts, pointsOf } from "./counts";
+import { type Digest, nearestRank } from "./digest";
 import { canBeNamed, identifier, query, type Series } from "./influxdb";
+import { inParts, type Range } from "./parts";
+import { storedDurations, valueAt } from "./percentile";
 import type { Login, RunRequest } from "./types";
 
 /** What a file has as JSON; `undefined` if it is not there, or torn by the end of who wrote it. */
@@ -42,18 +43,6 @@ async function firstValues({ influxdb, reader }: Source, queries: string[]) {
   });
 }
 
-/** The figures so far, for the progress line; `undefined` before the first request is stored. */
-export async function progress(source: Source, id: string) {
-  const scope = run(id);
-  const [count, p95, failed] = await firstValues(source, [
-    requestCount(scope),
-    durationPercentile(95, scope),
-    failedShare(scope),
-  ]);
-  if (!count.value) return undefined;
-  return { requests: count.value, p95Ms: p95.value ?? 0, failedRate: failed.value ?? 0 };
-}
-
 /** The metric that each figure is computed from. */
 const metricOf: Record<Figure, string> = {
   requests: "http_reqs",
@@ -66,47 +55,65 @@ const metricOf: Record<Figure, string> = {
   droppedIterations: "dropped_iterations",
 };
 
+/** Of so many requests InfluxDB finds a percentile in a moment: it copies and sorts them all. */
+const quick = 1_000_000;
+
 /**
  * Computes the figures from the stored points. Without those of metrics that are not all stored, and
  * of which there is no point; only of dropped iterations, none is what was measured.
  *
- * @param durationMs length of the test, in milliseconds
- * @param hooks whether the script has requests of its own before or after the test
+ * @param scope the run's requests
+ * @param counts what k6 counted
  * @param incomplete metrics that are not all stored
+ * @param range where the run's points are
+ * @param digest where its percentiles should be
  */
 export async function measure(
   source: Source,
-  id: string,
+  scope: Scope,
   {
-    durationMs,
-    hooks,
+    counts,
     incomplete,
-  }: { durationMs: number; hooks: boolean; incomplete: Set<string> },
+    range,
+    digest,
+  }: { counts: Counts; incomplete: Set<string>; range: Range; digest: Digest },
 ): Promise<{ figures: Figures; startedAt?: Date; endedAt?: Date }> {
-  const scope = hooks ? testOnly(id) : run(id);
-  const [count, mean, p95, p99, failed, checks, dropped, request, iteration] = await firstValues(
-    source,
-    [
-      requestCount(scope),
-      durationMean(scope),
-      durationPercentile(95, scope),
-      durationPercentile(99, scope),
-      failedShare(scope),
-      passedChecksShare(scope),
-      droppedIterations(scope),
-      firstRequest(scope),
-      firstIteration(scope),
-    ],
-  );
+  const metrics = [...new Set(Object.values(metricOf))];
+  const points = pointsOf(counts, metrics);
+  const parts = await inParts(source, range, points, (andTime) => [
+    totals(metrics, { where: scope.where + andTime }),
+  ]);
+  const totalOf = (metric: string) => {
+    const rows = parts.flatMap(([all]) => all.filter(({ name }) => name === metric));
+    const [sum, count] = [1, 2].map((at) =>
+      rows.reduce((total, { values: [row] }) => total + Number(row[at]), 0),
+    );
+    return count > 0 ? { sum, count, mean: sum / count } : undefined;
+  };
+  const requests = totalOf("http_reqs")?.sum;
+  const durations = totalOf("http_req_duration");
+  const percentile = async (p: number) => {
+    if (!durations) return undefined;
+    const { count } = durations;
+    if (count <= quick) return (await firstValues(source, [durationPercentile(p, scope)]))[0].value;
+    const stored = storedDurations(source, scope, range, count);
+    return valueAt(nearestRank(p, count), stored, digest.around(p));
+  };
+  const [[request, iteration], p95, p99] = await Promise.all([
+    firstValues(source, [firstRequest(scope), firstIteration(scope)]),
+    percentile(95),
+    percentile(99),
+  ]);
+  const { durationMs } = counts;
   const all: Figures = {
-    requests: count.value,
-    rps: count.value === undefined ? undefined : count.value / (durationMs / 1000),
-    avgMs: mean.value,
-    p95Ms: p95.value,
-    p99Ms: p99.value,
-    failedRate: failed.value,
-    checksRate: checks.value,
-    droppedIterations: dropped.value ?? 0,
+    requests,
+    rps: requests === undefined ? undefined : requests / (durationMs / 1000),
+    avgMs: durations?.mean,
+    p95Ms: p95,
+    p99Ms: p99,
+    failedRate: totalOf("http_req_failed")?.mean,
+    checksRate: totalOf("checks")?.mean,
+    droppedIterations: totalOf("dropped_iterations")?.sum ?? 0,
   };
   const known = (Object.keys(all) as Figure[]).filter(
     (figure) => all[figure] !== undefined && !incomplete.has(metricOf[figure]),
@@ -134,7 +141,8 @@ export async function seriesWarning(
   const ask = (statements: string) =>
     query({ url: influxdb.url, ...reader }, statements, influxdb.database);
   const { where } = run(id);
-  const [measurements] = await ask(`SHOW SERIES EXACT CARDINALITY WHERE ${where}`);
+  const [all] = await ask(`SHOW SERIES EXACT CARDINALITY WHERE ${where}`);
+  const measurements = all.filter(({ name }) => name !== progressMeasurement);
   const count = (series: Series) => Number(series.values[0][0]);
   const total = measurements.reduce((sum, each) => sum + count(each), 0);
   if (total <= limit) return undefined;

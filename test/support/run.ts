@@ -48,12 +48,28 @@ export async function nowhere(): Promise<string> {
 export type Rows = (string | number | null)[][];
 export type Answer = Rows | { error: string } | { name: string; values: Rows }[];
 
+type Listed = { name: string; values: Rows }[];
+
+/** What is asked of metrics, out of the count, sum, least and most of their values. */
+function storedBy(statement: string, stored: Listed = []): Listed | undefined {
+  const names = ["count", "sum", "min", "max"];
+  if (/^SELECT (first|last)\("value"\) FROM \/\.\*\/ WHERE "testid" = '[^']*'$/.test(statement)) {
+    return stored.map(({ name }) => ({ name, values: [[0, 1]] }));
+  }
+  const [, what, from] = /^SELECT (.* AS .*) FROM (.*?) WHERE/.exec(statement) ?? [];
+  if (!what) return undefined;
+  const asked = [...what.matchAll(/AS "(\w+)"/g)].map(([, name]) => 1 + names.indexOf(name));
+  return stored
+    .filter(({ name }) => from.includes(`"${name}"`))
+    .map(({ name, values: [row] }) => ({ name, values: [[0, ...asked.map((at) => row[at])]] }));
+}
+
 /** An InfluxDB that knows these statements, without the condition on the run, and no others. */
 export async function fakeInfluxDb(answers: Record<string, Answer> = {}) {
   const seen: { user: string; path: string; body: string }[] = [];
   /** The runs that were asked for. */
   const runs = new Set<string>();
-  let gate: number | null = null;
+  const gates: number[] = [];
   const url = await serve(async (request, response) => {
     const [, encoded = ""] = (request.headers.authorization ?? "").split(" ");
     const user = Buffer.from(encoded, "base64").toString();
@@ -66,13 +82,16 @@ export async function fakeInfluxDb(answers: Record<string, Answer> = {}) {
       if (user !== "k6:write-password") return send(401, { error: "authorization failed" });
       const refusal = answers[body.split(/[, ]/)[0]];
       if (refusal && "error" in refusal) return send(500, refusal);
-      gate = Number(/^gate value=(\d+)$/.exec(body)?.[1] ?? gate);
+      const [, gate] = /^gate value=(\d+)$/.exec(body) ?? [];
+      if (gate) gates.push(Number(gate));
       return send(204);
     }
     const statements = (new URLSearchParams(body).get("q") ?? "").split("; ");
     const results = statements.map((statement, statement_id) => {
-      if (statement === `SELECT last("value") FROM "gate"`) {
-        return { statement_id, series: [{ columns: ["time", "last"], values: [[0, gate]] }] };
+      const [, gate] = /^SELECT "value" FROM "gate" WHERE "value" = (\d+)$/.exec(statement) ?? [];
+      if (gate) {
+        const values = gates.filter((each) => each === Number(gate)).map((each) => [0, each]);
+        return { statement_id, ...(values.length > 0 && { series: [{ values }] }) };
       }
       if (statement.includes(`FROM "history"."k6_runs"`)) {
         // Nothing at all, unless the test has a ledger.
@@ -80,6 +99,8 @@ export async function fakeInfluxDb(answers: Record<string, Answer> = {}) {
         const columns = ["time", "testid", "verdict", "scenario", "profile", "requests", "p95Ms"];
         return { statement_id, ...(values && { series: [{ columns, values }] }) };
       }
+      const ofStored = storedBy(statement, answers.stored as Listed | undefined);
+      if (ofStored) return { statement_id, series: ofStored };
       const [known] = statement.split(' WHERE "testid" = ');
       if (known !== statement) runs.add(statement.slice(known.length));
       const answer = answers[known] ?? { error: `not known: ${statement}` };
@@ -130,25 +151,33 @@ export function answersOf(
   };
   const rows = (value: number | null | undefined): Answer => (value === null ? [] : [[0, value!]]);
   const stored = (name: string, count: number) => ({ name, values: [[0, count, count, 1, 1]] });
+  const total = (name: string, sum: number | null | undefined, count = 1000) =>
+    sum === null ? [] : [{ name, values: [[0, sum!, count]] }];
+  const share = (value: number | null | undefined) => (value ? value * 1000 : null);
+  const figureMetrics = ["http_reqs", "http_req_duration", "http_req_failed", "checks"];
+  // Ended 60.5 ms after it started, at 03:04:06.
+  const request = [Date.parse("2026-01-02T03:04:06.060Z"), 60.5];
   return {
-    [`SELECT count("value") AS "count", sum("value") AS "sum", min("value") AS "min", max("value") AS "max" FROM /.*/`]:
-      [
-        ...(all.requests ? [stored("http_reqs", all.requests)] : []),
-        stored("iterations", all.iterations!),
-      ],
+    stored: [
+      ...(all.requests ? [stored("http_reqs", all.requests)] : []),
+      stored("iterations", all.iterations!),
+    ],
     "SHOW TAG KEYS": [],
     'SELECT first("value") FROM "iteration_duration"': [],
-    'SELECT sum("value") FROM "http_reqs"': rows(all.requests),
-    'SELECT mean("value") FROM "http_req_duration"': rows(all.mean),
+    [`SELECT sum("value"), count("value") FROM ${[...figureMetrics, "dropped_iterations"].map((name) => `"${name}"`).join(", ")}`]:
+      [
+        ...total("http_reqs", all.requests),
+        ...total("http_req_duration", share(all.mean)),
+        ...total("http_req_failed", share(all.failed)),
+        ...total("checks", share(all.checks)),
+        ...total("dropped_iterations", all.dropped),
+      ],
     'SELECT percentile("value", 95) FROM "http_req_duration"': rows(all.p95),
     'SELECT percentile("value", 99) FROM "http_req_duration"': rows(all.p99),
-    'SELECT mean("value") FROM "http_req_failed"': rows(all.failed),
-    'SELECT mean("value") FROM "checks"': rows(all.checks),
-    'SELECT sum("value") FROM "dropped_iterations"': rows(all.dropped),
-    // Ended 60.5 ms after it started, at 03:04:06.
-    'SELECT first("value") FROM "http_req_duration"': [
-      [Date.parse("2026-01-02T03:04:06.060Z"), 60.5],
-    ],
+    'SELECT first("value") FROM "http_req_duration"': [request],
+    'SELECT last("value") FROM "http_req_duration"': [request],
+    'SELECT "value" FROM "http_req_duration"': Array(all.requests ?? 0).fill(request),
+    'SELECT sum("value") FROM "http_req_failed"': rows(0),
     "SHOW SERIES EXACT CARDINALITY": [
       { name: "http_reqs", values: [[all.series! - 7]] },
       { name: "vus", values: [[7]] },

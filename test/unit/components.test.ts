@@ -3,7 +3,6 @@ import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import { alertRules } from "../../dashboards/alerts";
 import type { AlertContact } from "../../runner/test-contacts";
-import { durationRollup } from "../../dashboards/queries";
 import { builtinModules } from "node:module";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { CouponApi } from "../../components/coupon-api";
@@ -16,6 +15,7 @@ import { LoadTest, type LoadTestArgs } from "../../components/load-test";
 import { inDocker, Service, stackNetwork } from "../../components/service";
 import { couponIssueDashboard } from "../../dashboards/coupon-issue";
 import { defaultProfile, defaultThresholds } from "../../k6/profile";
+import { influxDbSettings } from "../../runner/influxdb";
 import { scriptHash } from "../../runner/script";
 import {
   enterProjectCopy,
@@ -220,7 +220,6 @@ describe("InfluxDB", () => {
     adminPassword: secret(generated("influxdb-admin-password")),
   };
   const HISTORY = "pulumi-nodejs:dynamic/influxdb:RetentionPolicy";
-  const ROLLUP = "pulumi-nodejs:dynamic/influxdb:ContinuousQuery";
   let recording: Recording;
   let influxdb: InfluxDb;
 
@@ -244,7 +243,6 @@ describe("InfluxDB", () => {
       [`${ADMIN}::influxdb-admin`]: INFLUXDB,
       [`${DATABASE}::influxdb-database`]: INFLUXDB,
       [`${HISTORY}::influxdb-history`]: INFLUXDB,
-      [`${ROLLUP}::influxdb-rollup`]: INFLUXDB,
       [`${USER}::influxdb-k6`]: INFLUXDB,
       [`${USER}::influxdb-grafana`]: INFLUXDB,
     });
@@ -266,6 +264,11 @@ describe("InfluxDB", () => {
         "INFLUXDB_MONITOR_STORE_ENABLED=false",
         "INFLUXDB_DATA_MAX_VALUES_PER_TAG=10000",
         "INFLUXDB_DATA_MAX_SERIES_PER_DATABASE=300000",
+        "INFLUXDB_COORDINATOR_MAX_SELECT_POINT=5000000",
+        "INFLUXDB_COORDINATOR_MAX_SELECT_BUCKETS=100000",
+        "INFLUXDB_COORDINATOR_MAX_CONCURRENT_QUERIES=50",
+        "INFLUXDB_COORDINATOR_QUERY_TIMEOUT=60s",
+        "INFLUXDB_COORDINATOR_LOG_QUERIES_AFTER=10s",
       ],
       networksAdvanced: [{ name: "dev-network", aliases: ["influxdb"] }],
       ports: [{ internal: 8086, external: 18086, ip: "127.0.0.1" }],
@@ -292,14 +295,11 @@ describe("InfluxDB", () => {
     expect(database.deletedWith).toBe(volume);
   });
 
-  test("keeps rollups and the ledger longer, in a policy of their own", () => {
+  test("keeps the ledger and figures of runs longer, in a policy of their own", () => {
     const policy = recording.get(HISTORY, "influxdb-history");
     const wanted = { name: "history", database: "k6", retention: "104w" };
     expect(policy.inputs).toEqual({ ...admin, ...wanted });
     expect(policy.dependencies).toContain(`${DATABASE}::influxdb-database`);
-    const rollup = recording.get(ROLLUP, "influxdb-rollup");
-    expect(rollup.inputs).toEqual({ ...admin, database: "k6", ...durationRollup("k6") });
-    expect(rollup.dependencies).toContain(`${HISTORY}::influxdb-history`);
   });
 
   test.each([
@@ -1036,15 +1036,7 @@ describe("servers in a cluster", () => {
         {
           name: "influxdb",
           image: "influxdb:1.8.10",
-          env: [
-            { name: "INFLUXDB_HTTP_AUTH_ENABLED", value: "true" },
-            { name: "INFLUXDB_HTTP_LOG_ENABLED", value: "false" },
-            { name: "INFLUXDB_HTTP_MAX_BODY_SIZE", value: "0" },
-            { name: "INFLUXDB_REPORTING_DISABLED", value: "true" },
-            { name: "INFLUXDB_MONITOR_STORE_ENABLED", value: "false" },
-            { name: "INFLUXDB_DATA_MAX_VALUES_PER_TAG", value: "10000" },
-            { name: "INFLUXDB_DATA_MAX_SERIES_PER_DATABASE", value: "300000" },
-          ],
+          env: Object.entries(influxDbSettings).map(([name, value]) => ({ name, value })),
           ports: [{ containerPort: 8086 }],
           readinessProbe: {
             ...{ httpGet: { path: "/ping", port: 8086 }, periodSeconds: 5, timeoutSeconds: 5 },
@@ -1327,7 +1319,6 @@ describe("the load test", () => {
       `${IMAGE}::load-test-k6-image`,
       `${VOLUME}::influxdb-data`,
       "pulumi-nodejs:dynamic/influxdb:Admin::influxdb-admin",
-      "pulumi-nodejs:dynamic/influxdb:ContinuousQuery::influxdb-rollup",
       "pulumi-nodejs:dynamic/influxdb:Database::influxdb-database",
       "pulumi-nodejs:dynamic/influxdb:RetentionPolicy::influxdb-history",
       "pulumi-nodejs:dynamic/influxdb:User::influxdb-grafana",

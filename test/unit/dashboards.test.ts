@@ -5,14 +5,7 @@ import {
   minInterval,
   type CouponIssueDashboardArgs,
 } from "../../dashboards/coupon-issue";
-import {
-  figureOfRuns,
-  panel,
-  panelOfHistory,
-  rolledMean,
-  rolledPercentile,
-  rolledRequestRate,
-} from "../../dashboards/queries";
+import { panel, toldFigure, type ToldFigure, toldSoFar } from "../../dashboards/queries";
 import { alertRules } from "../../dashboards/alerts";
 import { runsDashboard } from "../../dashboards/runs";
 import {
@@ -47,10 +40,13 @@ describe("the dashboard", () => {
   test("lets one or several runs be chosen, the newest first, and routes", () => {
     const { list } = dashboard.templating;
     expect(
-      list.map(({ name, multi, includeAll, sort }) => [name, multi, includeAll, sort]),
+      list.map(({ name, multi, includeAll, allValue, sort }) => [
+        ...[name, multi, includeAll],
+        ...[allValue, sort],
+      ]),
     ).toEqual([
-      ["testid", true, true, 2],
-      ["name", true, true, 1],
+      ["testid", true, true, ".*", 2],
+      ["name", true, true, "all routes", 1],
     ]);
   });
 
@@ -114,7 +110,7 @@ describe("the panels", () => {
     ]);
   });
 
-  test("ask InfluxDB for a series over time, and latencies for the whole range, too", () => {
+  test("ask for what the runner tells of all routes, and of chosen ones for the raw points", () => {
     const target = (refId: string, alias: string, query: string) => ({
       refId,
       rawQuery: true,
@@ -123,26 +119,25 @@ describe("the panels", () => {
       query,
     });
     const time = `GROUP BY time($__interval), "testid"`;
-    const old = panelOfHistory("30d");
-    const { where } = panel("30d");
-    const duration = (name: string, what: string, rolled: string) => {
+    const { where } = panel;
+    const told = (name: string, figure: ToldFigure) => [
+      target("A", name, toldFigure(figure)),
+      target("B", `${name} of the whole run`, toldSoFar(figure)),
+    ];
+    const duration = (name: ToldFigure, what: string) => {
       const query = `SELECT ${what} FROM "http_req_duration" WHERE ${where}`;
       return [
-        target("A", name, `${query} ${time} fill(null)`),
-        target("B", `${name} of the whole range`, `${query} GROUP BY "testid"`),
-        target("C", `${name} from 10 s rollups`, rolled),
+        ...told(name, name),
+        target("C", `${name} of these routes`, `${query} ${time} fill(null)`),
+        target("D", `${name} of the whole range`, `${query} GROUP BY "testid"`),
       ];
     };
     const rps = `SELECT sum("value") * 1000 * pow($__interval_ms, -1) FROM "http_reqs" WHERE ${where}`;
     expect(dashboard.panels.map(({ targets }) => targets)).toEqual([
-      duration("p99", 'percentile("value", 99)', rolledPercentile(99, old)),
-      duration("p95", 'percentile("value", 95)', rolledPercentile(95, old)),
-      duration("avg", 'mean("value")', rolledMean(old)),
-      [
-        target("A", "RPS", `${rps} ${time} fill(0)`),
-        target("B", "RPS of the whole run", figureOfRuns("rps")),
-        target("C", "RPS from 10 s rollups", rolledRequestRate(old)),
-      ],
+      duration("p99", 'percentile("value", 99)'),
+      duration("p95", 'percentile("value", 95)'),
+      duration("avg", 'mean("value")'),
+      [...told("RPS", "rps"), target("C", "RPS of these routes", `${rps} ${time} fill(0)`)],
     ]);
     for (const { datasource } of dashboard.panels) {
       expect(datasource).toEqual({ type: "influxdb", uid: "k6" });

@@ -16,21 +16,12 @@ type State = Record<string, unknown>;
 
 const text = { adminUsername: "admin", adminPassword: "first-password", url: "http://127.0.0.1:1" };
 const policy = { name: "history", database: "k6", retention: "104w" };
-const continuousQuery = {
-  ...{ name: "rollup", database: "k6", resample: "EVERY 10s" },
-  select: 'SELECT count("value") INTO "a" FROM "b" GROUP BY time(10s)',
-};
-let code: Record<"admin" | "database" | "policy" | "continuousQuery" | "user", string>;
+let code: Record<"admin" | "database" | "policy" | "user", string>;
 let providers: Record<keyof typeof code, Provider>;
 
 beforeAll(async () => {
-  const {
-    InfluxDbAdmin,
-    InfluxDbContinuousQuery,
-    InfluxDbDatabase,
-    InfluxDbRetentionPolicy,
-    InfluxDbUser,
-  } = requireAsPulumi<Schema>("components/influxdb-schema.ts");
+  const { InfluxDbAdmin, InfluxDbDatabase, InfluxDbRetentionPolicy, InfluxDbUser } =
+    requireAsPulumi<Schema>("components/influxdb-schema.ts");
 
   const recording = recordPulumi();
   const database = "k6";
@@ -38,7 +29,6 @@ beforeAll(async () => {
   new InfluxDbDatabase("database", { ...text, database, retention: "30d" });
   new InfluxDbUser("user", { ...text, database, username: "k6", password: "p", privilege: "READ" });
   new InfluxDbRetentionPolicy("policy", { ...text, ...policy });
-  new InfluxDbContinuousQuery("continuous-query", { ...text, ...continuousQuery });
   await recording.done();
   const stored = (type: string, name: string) =>
     recording.get(`pulumi-nodejs:dynamic/influxdb:${type}`, name).code ?? "";
@@ -46,14 +36,12 @@ beforeAll(async () => {
     admin: stored("Admin", "admin"),
     database: stored("Database", "database"),
     policy: stored("RetentionPolicy", "policy"),
-    continuousQuery: stored("ContinuousQuery", "continuous-query"),
     user: stored("User", "user"),
   };
   providers = {
     admin: revived(code.admin),
     database: revived(code.database),
     policy: revived(code.policy),
-    continuousQuery: revived(code.continuousQuery),
     user: revived(code.user),
   };
 });
@@ -74,7 +62,6 @@ class FakeInfluxDb {
   takes = 0;
   databases = new Map<string, { name: string; duration: string; default: boolean }[]>();
   /** Of the database k6, by name. */
-  continuousQueries = new Map<string, string>();
   users = new Map<string, { password: string; admin: boolean; grants: Map<string, string> }>();
 
   server: Server = createServer(async (request, response) => {
@@ -190,17 +177,6 @@ class FakeInfluxDb {
         this.databases.set(b, rest);
         return {};
       }
-      case "SHOW CONTINUOUS QUERIES":
-        return series("k6", ["name", "query"], [...this.continuousQueries]);
-      case "DROP CONTINUOUS QUERY ? ON ?":
-        this.continuousQueries.delete(a);
-        return {};
-    }
-    const [, body] = /^CREATE CONTINUOUS QUERY .* BEGIN (.*) END$/.exec(statement) ?? [];
-    if (body) {
-      // In a spelling of its own.
-      this.continuousQueries.set(a, body.replace('"a"', '"k6".autogen."a"'));
-      return {};
     }
     const [, verb, asked] =
       /^(CREATE|ALTER) RETENTION POLICY \? ON \? DURATION (\S+)( REPLICATION 1| SHARD DURATION 0s)?$/.exec(
@@ -264,7 +240,7 @@ const withAdmin = () =>
   influxdb.users.set("admin", { password: "first-password", admin: true, grants: new Map() });
 
 describe("a provider as it is stored", () => {
-  test.each(["admin", "database", "policy", "continuousQuery", "user"] as const)(
+  test.each(["admin", "database", "policy", "user"] as const)(
     "of the %s holds no password and no path of this machine",
     (name) => {
       expect(code[name]).toContain("SHOW ");
@@ -615,36 +591,5 @@ describe("a retention policy beside the default one", () => {
     expect(await providers.policy.read("history", inputs())).toEqual({});
     influxdb.databases.clear();
     expect(await providers.policy.read("history", inputs())).toEqual({});
-  });
-});
-
-describe("a continuous query", () => {
-  const inputs = () => admin(continuousQuery);
-
-  test("is made, made anew when it changes, and removed", async () => {
-    withAdmin();
-    const { id, outs } = await providers.continuousQuery.create(inputs());
-    expect(id).toBe("rollup");
-    expect(outs.stored).toContain('INTO "k6".autogen."a"');
-    const changed = { ...inputs(), select: continuousQuery.select.replace("count", "sum") };
-    expect(await providers.continuousQuery.diff(id, outs, changed)).toMatchObject({
-      ...{ changes: true, replaces: [] },
-    });
-    await providers.continuousQuery.update(id, outs, changed);
-    expect(influxdb.continuousQueries.get("rollup")).toContain("sum(");
-    await providers.continuousQuery.delete(id, changed);
-    expect(influxdb.continuousQueries.size).toBe(0);
-  });
-
-  test("in InfluxDB's own spelling is the same; another's is a change", async () => {
-    withAdmin();
-    const { outs } = await providers.continuousQuery.create(inputs());
-    const read = async () => (await providers.continuousQuery.read("rollup", outs)).props!;
-    const diff = async () => providers.continuousQuery.diff("rollup", await read(), inputs());
-    expect((await diff()).changes).toBe(false);
-    influxdb.continuousQueries.set("rollup", "SELECT 1");
-    expect((await diff()).changes).toBe(true);
-    influxdb.continuousQueries.clear();
-    expect(await providers.continuousQuery.read("rollup", outs)).toEqual({});
   });
 });

@@ -96,7 +96,6 @@ const always = [
   "grafana:oss/folder:Folder::dashboards-folder",
   "pulumi-nodejs:dynamic/grafana:Admin::grafana-admin",
   "pulumi-nodejs:dynamic/influxdb:Admin::influxdb-admin",
-  "pulumi-nodejs:dynamic/influxdb:ContinuousQuery::influxdb-rollup",
   "pulumi-nodejs:dynamic/influxdb:Database::influxdb-database",
   "pulumi-nodejs:dynamic/influxdb:RetentionPolicy::influxdb-history",
   "pulumi-nodejs:dynamic/influxdb:User::influxdb-grafana",
@@ -205,7 +204,7 @@ describe("a stack with the sample target", () => {
         .sort();
     const users = [
       ...["influxdb-admin", "influxdb-database", "influxdb-grafana", "influxdb-history"],
-      ...["influxdb-k6", "influxdb-rollup"],
+      "influxdb-k6",
     ];
     expect(holders("influxdb-admin-password")).toEqual(users);
     expect(holders("influxdb-k6-password")).toEqual(["influxdb-k6", "load-test-run"]);
