@@ -132,7 +132,7 @@ export function parseConfig(values: Values, root: string): StackConfig {
   const read = new Reader(values, secretKeys);
   const places = readPlaces(read);
   const profile = readProfile(read);
-  const { retention, historyRetention } = readRetention(read);
+  const { retention, historyRetention } = readRetention(read, profile);
   const { contacts, smtp } = readContacts(read);
   const { address, podHost, onNodes } = places;
   const config: StackConfig = {
@@ -344,8 +344,11 @@ function readProfile(read: Reader): LoadProfile {
   return profile;
 }
 
-function readRetention(read: Reader) {
+function readRetention(read: Reader, { duration }: LoadProfile) {
   const retention = read.retention("retention");
+  if (hours(retention) * 3600 < durationSeconds(duration)!) {
+    read.refuse("retention", `must be at least duration, which is ${duration}`);
+  }
   const historyRetention = read.retention("historyRetention");
   if (hours(historyRetention) < hours(retention)) {
     read.refuse("historyRetention", `must be at least retention, which is ${retention}`);

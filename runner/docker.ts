@@ -8,6 +8,7 @@ import * as tar from "tar-stream";
 import { ownScript } from "../k6/profile";
 import {
   ended,
+  goEnvironment,
   inspectArguments,
   k6Arguments,
   k6Config,
@@ -33,6 +34,8 @@ export function dockerExecutor(
   credentials: Credentials,
   { image, network }: { image: string; network: string },
 ): Executor {
+  const mebibytes = memoryFor(request.profile);
+
   /** The script's files, and where the script is in a container. */
   function filesIn() {
     const { script, files } = scriptFiles(request.script);
@@ -48,7 +51,7 @@ export function dockerExecutor(
   ): Promise<T> {
     const { files, place } = filesIn();
     const container = `${id}-k6`;
-    const memory = `${memoryFor(request.profile.maxVUs)}m`;
+    const memory = `${mebibytes}m`;
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     await removeLeftContainers(request.stack);
     await docker(
@@ -98,7 +101,8 @@ export function dockerExecutor(
     async run(id, dir, entry, signal) {
       const { influxdbUrl, hosts, ...at } = await placeInDocker(request, image, network);
       const container = {
-        ...{ id, network: at.network, env: k6Environment(out) },
+        ...{ id, network: at.network },
+        env: { ...k6Environment(out), ...goEnvironment(mebibytes) },
         args: k6Arguments(request, id, ownFiles, at.baseUrl),
         config: k6Config(request, credentials, influxdbUrl, hosts),
       };

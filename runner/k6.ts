@@ -3,6 +3,7 @@ import { type ChildProcess, execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
+import { arrivalRate, durationSeconds, type LoadProfile } from "../k6/profile";
 import { withoutOptions } from "./declared";
 import { type Credentials, type Ended, oneLine, RunFailure, type RunRequest } from "./types";
 
@@ -37,7 +38,7 @@ export const inspectArguments = (
   { secrets }: Pick<Files, "secrets">,
   baseUrl: string,
 ) => [
-  ...["inspect", "--no-color", ...sourceArguments(secrets)],
+  ...["inspect", "--execution-requirements", "--no-color", ...sourceArguments(secrets)],
   ...[...scriptArguments(request, id, baseUrl), "-"],
 ];
 
@@ -67,8 +68,23 @@ export const scriptArguments = (
   ...Object.entries(scriptEnv).flatMap(([name, value]) => ["--env", `${name}=${value}`]),
 ];
 
-/** MiB that k6 may take: per virtual user what its documentation says of simple scripts (1 to 5 MB). */
-export const memoryFor = (maxVUs: number) => 1024 + 5 * maxVUs;
+/**
+ * MiB that k6 may take: per virtual user what its documentation says of simple scripts (1 to 5 MB), and
+ * for every request the twelve durations that it keeps to its end (metrics/sink.go), with room to grow.
+ */
+export function memoryFor(profile: LoadProfile): number {
+  const requests = arrivalRate(profile) * (durationSeconds(profile.duration) ?? 0);
+  return 1024 + 5 * profile.maxVUs + Math.round((requests * 12 * 8 * 1.5) / 2 ** 20);
+}
+
+/**
+ * What k6's Go runtime goes by in a container: it collects garbage a third as often, which
+ * docs/benchmarks.md says is worth it, and more eagerly where the memory, in MiB, comes to its end.
+ */
+export const goEnvironment = (memory: number) => ({
+  GOGC: "400",
+  GOMEMLIMIT: `${Math.floor(memory * 0.9)}MiB`,
+});
 
 /** k6's own HTML report as well; port -1 keeps its live page shut. */
 export const k6Environment = (out: string) => ({

@@ -9,7 +9,7 @@ import type {
   V1Secret,
 } from "@kubernetes/client-node" with { "resolution-mode": "import" };
 import type { LoadProfile } from "../k6/profile";
-import { memoryFor, outputArguments, plainEnvironment, sourceArguments } from "./k6";
+import { goEnvironment, memoryFor, outputArguments, plainEnvironment, sourceArguments } from "./k6";
 import type { Cluster } from "./types";
 
 /** The label of all that a run makes; its value is the run's name. */
@@ -53,8 +53,8 @@ const k6User = 12345;
 const little = { requests: { cpu: "100m", memory: "128Mi" }, limits: { memory: "256Mi" } };
 
 /** A runner may take more of a processor than it asks for: k6 short of it would measure itself. */
-function ofRunner({ cpu, parallelism }: Cluster, maxVUs: number): V1ResourceRequirements {
-  const memory = `${memoryFor(Math.ceil(maxVUs / parallelism))}Mi`;
+function ofRunner(cpu: string, mebibytes: number): V1ResourceRequirements {
+  const memory = `${mebibytes}Mi`;
   return { requests: { cpu, memory }, limits: { memory } };
 }
 
@@ -152,12 +152,15 @@ export function filesOf(
  *   line, which then goes by no tag of the options.
  */
 export function testRun(
-  { maxVUs }: LoadProfile,
+  { rate, maxVUs, ...profile }: LoadProfile,
   cluster: Cluster,
   id: string,
   tags: Record<string, string> = { testid: id },
 ): TestRun {
   const name = runName(id);
+  const { parallelism } = cluster;
+  const share = { rate: rate / parallelism, maxVUs: Math.ceil(maxVUs / parallelism) };
+  const mebibytes = memoryFor({ ...profile, ...share });
   const args = [
     ...outputArguments(mounted("config.json")),
     ...sourceArguments(mounted("secrets")),
@@ -172,8 +175,8 @@ export function testRun(
   const runner = {
     ...common,
     image: cluster.image,
-    resources: ofRunner(cluster, maxVUs),
-    env: variables(plainEnvironment),
+    resources: ofRunner(cluster.cpu, mebibytes),
+    env: variables({ ...plainEnvironment, ...goEnvironment(mebibytes) }),
     // The operator's own would end a k6 that is short of processor, and find one ready late.
     livenessProbe: { ...probe, periodSeconds: 30, timeoutSeconds: 30, failureThreshold: 20 },
     readinessProbe: { ...probe, periodSeconds: 1, timeoutSeconds: 5 },
@@ -197,7 +200,7 @@ export function testRun(
     kind: "TestRun",
     metadata: { ...metadata(name, name), annotations: { "coupon-load-test/testid": id } },
     spec: {
-      parallelism: cluster.parallelism,
+      parallelism,
       // Kubernetes takes `$$` for `$`. An operator before 1.6 parts `arguments` at spaces; later ones
       // go by `args`.
       args: args.map((each) => each.replaceAll("$", "$$$$")),

@@ -297,6 +297,9 @@ describe("history, comparison and alerts", () => {
   });
 
   test("history is kept at least as long as raw points", () => {
+    expect(refusal({ retention: "1h", duration: "61m" })).toBe(
+      `configuration key "retention" is "1h": must be at least duration, which is 61m`,
+    );
     expect(refusal({ retention: "30d", historyRetention: "719h" })).toBe(
       `configuration key "historyRetention" is "719h": must be at least retention, which is 30d`,
     );

@@ -17,6 +17,7 @@ const documents = [
   "docs/benchmarks.md",
   "docs/decisions.md",
   "docs/kubernetes.md",
+  "docs/long-runs.md",
   "docs/operations.md",
   "docs/reliability.md",
   "docs/scale.md",

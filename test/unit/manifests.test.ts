@@ -10,7 +10,7 @@ import { describe, expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { namespaceName } from "../../config";
 import { defaultProfile } from "../../k6/profile";
-import { k6Config, memoryFor, outputArguments, sourceArguments } from "../../runner/k6";
+import { k6Config, outputArguments, sourceArguments } from "../../runner/k6";
 import {
   filesOf,
   gateManifests,
@@ -216,15 +216,19 @@ describe.each(pods)("the pod %s", (_, pod) => {
   });
 });
 
-test("a runner has memory for its part of the virtual users", () => {
-  for (const [parallelism, maxVUs, each] of [
-    [1, 1000, 1000],
-    [3, 1000, 334],
-    [100, 50, 1],
-  ]) {
+test("a runner has memory for its part of the virtual users and of the requests", () => {
+  for (const [parallelism, maxVUs, duration, mebibytes] of [
+    [1, 1000, "1m", 6024],
+    [3, 1000, "1m", 2694],
+    [100, 50, "1m", 1029],
+    // 16.8 million requests, of which each is twelve durations of eight bytes, and half as much.
+    [2, 100, "168h", 2427],
+  ] as const) {
     const more = { ...cluster, parallelism };
-    const [runner] = operatorPods(testRun({ ...defaultProfile, maxVUs }, more, id));
-    const memory = `${memoryFor(each)}Mi`;
+    const rate = duration === "168h" ? 1666 : defaultProfile.rate;
+    const profile = { ...defaultProfile, rate, maxVUs, duration };
+    const [runner] = operatorPods(testRun(profile, more, id));
+    const memory = `${mebibytes}Mi`;
     expect(runner.spec!.containers[0].resources).toEqual({
       requests: { cpu: "500m", memory },
       limits: { memory },
