@@ -5,6 +5,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { route } from "../../k6/profile";
 import { query } from "../../runner/influxdb";
 import { freePort } from "../../runner/ports";
 import { browser, GrafanaPages, withPage } from "../support/browser";
@@ -110,14 +111,28 @@ describe("the pages", () => {
       await pages.open(run.dashboardUrl);
       await draws(pages, [run.id]);
       await pages.page.screenshot({ path: path.join(pictures, "dashboard.png") });
-      for (const [index, [figure, title]] of Object.entries(latencies).entries()) {
-        const { [`${names[index]} of the whole range, ${run.id}`]: whole } =
-          await pages.legend(title);
+      for (const [index, figure] of [...Object.keys(latencies), "rps"].entries()) {
+        const { [`${names[index]} of the whole run, ${run.id}`]: whole } = await pages.legend(
+          titles[index],
+        );
         // Grafana shows three digits.
-        expect(whole[0] / run[figure], title).toBeCloseTo(1, 2);
+        expect(whole[0] / run[figure], titles[index]).toBeCloseTo(1, 2);
       }
-      const { [`RPS of the whole run, ${run.id}`]: rps } = await pages.legend(titles[3]);
-      expect(rps[0] / run.rps).toBeCloseTo(1, 2);
+    });
+  });
+
+  it("draw a chosen route from its points, and nothing else", async () => {
+    const [run] = runs;
+    await look(async (pages) => {
+      await pages.open(`${run.dashboardUrl}&var-name=${encodeURIComponent(route)}`);
+      for (const [index, title] of titles.entries()) {
+        const legend = `${names[index]} of these routes, ${run.id}`;
+        await pages.page.getByText(legend, { exact: true }).first().waitFor();
+        await pages.curve(title).waitFor();
+        expect(Object.keys(await pages.legend(title))).not.toContain(`${names[index]}, ${run.id}`);
+      }
+      await pages.page.screenshot({ path: path.join(pictures, "route.png") });
+      expect(pages.complaints).toEqual([]);
     });
   });
 

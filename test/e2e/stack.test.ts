@@ -218,14 +218,19 @@ describe("a stack", () => {
       const panels = await grafana.panels("coupon-issue");
       expect(panels.map(({ title }) => title)).toEqual(titles);
       const range = { from: Date.parse(first.startedAt), to: Date.parse(first.endedAt) };
-      const draw = (refId: string, from: Panel[], intervalMs: number) =>
-        Promise.all(from.map((panel) => grafana.draw(panel, refId, range, intervalMs)));
+      const draw = (refId: string, from: Panel[], intervalMs: number, routes?: string) =>
+        Promise.all(from.map((panel) => grafana.draw(panel, refId, range, intervalMs, routes)));
 
-      // All of it in one interval, whose length is such that the run is not cut; and the legend.
+      // The legend's whole, as the runner told it and of all points of the route; and all of it in one
+      // interval, whose length is such that the run is not cut.
       const days = [1, 2, 3, 5].map((count) => count * 86_400_000);
       const uncut = days.find((ms) => Math.floor(range.from / ms) === Math.floor(range.to / ms))!;
       const durations = panels.slice(0, 3);
-      for (const whole of [await draw("A", durations, uncut), await draw("B", durations, 1000)]) {
+      for (const whole of [
+        await draw("B", durations, 1000),
+        await draw("C", durations, uncut, ".*POST.*"),
+        await draw("D", durations, 1000, ".*POST.*"),
+      ]) {
         const figures = [[first.p99Ms], [first.p95Ms], [first.avgMs]];
         expect(whole.map((values) => values.map(toDigits))).toEqual(figures);
       }

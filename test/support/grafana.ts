@@ -1,4 +1,5 @@
 /** Grafana's HTTP API, as its pages use it. */
+import { allRoutes } from "../../dashboards/queries";
 
 export interface Login {
   username: string;
@@ -46,16 +47,18 @@ export class GrafanaApi {
     return (await this.ask(`/api/dashboards/uid/${dashboard}`)).body.dashboard.panels;
   }
 
-  /** The values of one of a panel's series, from one interval to the next. */
+  /** The values of one of a panel's series, from one interval to the next. @param routes as a regex */
   async draw(
     { datasource, targets }: Panel,
     refId: string,
     range: { from: number; to: number },
     intervalMs: number,
+    routes = allRoutes,
   ): Promise<number[]> {
     const found = targets.find((each) => each.refId === refId);
-    // What the page fills in for all runs and routes.
-    const target = { ...found, query: found?.query.replace(/\$\{\w+:regex\}/g, ".*") };
+    // What the page fills in, for all runs.
+    const query = found?.query.replace("${testid:regex}", ".*").replace("${name:regex}", routes);
+    const target = { ...found, query };
     const { status, body } = await this.ask("/api/ds/query", {
       from: String(range.from),
       to: String(range.to),
