@@ -1,12 +1,14 @@
 /** How long each panel's query takes over a million stored requests. */
 import {
-  durationMean,
-  durationPercentile,
-  requestCount,
-  requestRate,
+  allRoutes,
   type Intervals,
+  requestCount,
+  run,
+  toldFigure,
+  type ToldFigure,
 } from "../dashboards/queries";
 import { query } from "../runner/influxdb";
+import { watch } from "../runner/progress";
 import { compactAtOnce, settled } from "./cardinality";
 import {
   type Bench,
@@ -33,25 +35,25 @@ const guidePanel = (select: string, measurement: string, { where, every }: Inter
   `SELECT ${select} FROM "${measurement}" WHERE ${where} ` +
   `GROUP BY time(${every.interval}) fill(null)`;
 
-export const panels: Record<string, Record<Side, (scope: Intervals) => string>> = {
-  p99: {
-    guide: (scope) => guidePanel(`percentile("value", 99)`, "http_req_duration", scope),
-    ours: (scope) => durationPercentile(99, scope),
-  },
-  p95: {
-    guide: (scope) => guidePanel(`percentile("value", 95)`, "http_req_duration", scope),
-    ours: (scope) => durationPercentile(95, scope),
-  },
-  avg: {
-    guide: (scope) => guidePanel(`mean("value")`, "http_req_duration", scope),
-    ours: (scope) => durationMean(scope),
-  },
-  RPS: {
-    guide: (scope) =>
-      guidePanel(`derivative(mean("value"), 1s) AS "throughput"`, "http_reqs", scope),
-    ours: (scope) => requestRate(scope),
-  },
+export const guidePanels: Record<ToldFigure, (scope: Intervals) => string> = {
+  p99: (scope) => guidePanel(`percentile("value", 99)`, "http_req_duration", scope),
+  p95: (scope) => guidePanel(`percentile("value", 95)`, "http_req_duration", scope),
+  avg: (scope) => guidePanel(`mean("value")`, "http_req_duration", scope),
+  rps: (scope) => guidePanel(`derivative(mean("value"), 1s) AS "throughput"`, "http_reqs", scope),
 };
+
+/** The text that Grafana makes of a query of ours, of one run. */
+export const filled = (text: string, id: string, { where, every }: Intervals) =>
+  text
+    .replaceAll("${testid:regex}", id)
+    .replaceAll("${name:regex}", allRoutes)
+    .replaceAll("$timeFilter", where)
+    .replaceAll("$__interval_ms", every.ms)
+    .replaceAll("$__interval", every.interval);
+
+/** The run that the lines of a sample belong to. */
+export const runOf = (samples: Samples) =>
+  /testid=([^, ]+)/.exec(samples.get("http_reqs")![0].join(""))?.[1] ?? "";
 
 /** A panel of some 900 pixels gets a point a second of 1,000 seconds; 10 s is what people choose. */
 const intervals = { "1s": "1000", "10s": "10000" };
@@ -78,7 +80,12 @@ export async function measurePanels(bench: Bench, samples: Record<Side, Samples>
       const count = await value(store, requestCount({ where: "time > 0" }));
       if (count !== points.requests) throw new Error(`${side}: only ${count} requests are stored`);
     }
-    return await timePanels(bench, stores, points);
+    const [, ours] = stores;
+    const id = runOf(samples.ours);
+    bench.say("panels: having the runner tell what it saw");
+    const source = { influxdb: { url: ours.url, database: "k6" }, ...ours.credentials };
+    await watch(source, ours.credentials.writer, id, run(id), () => undefined).end();
+    return await timePanels(bench, stores, id, points);
   } finally {
     await Promise.all(stores.map((store) => store.stop()));
   }
@@ -87,6 +94,7 @@ export async function measurePanels(bench: Bench, samples: Record<Side, Samples>
 async function timePanels(
   bench: Bench,
   stores: Store[],
+  id: string,
   { requests, from, rate }: ReturnType<typeof stored>,
 ): Promise<Panels> {
   const where = `time >= ${from}ms and time <= ${from + (requests / rate) * 1000}ms`;
@@ -94,12 +102,16 @@ async function timePanels(
   const gains: number[] = [];
   const sums: Record<Side, number> = { guide: 0, ours: 0 };
   for (const [interval, ms] of Object.entries(intervals)) {
-    for (const [panel, queries] of Object.entries(panels)) {
+    for (const panel of Object.keys(guidePanels) as ToldFigure[]) {
       const times: Record<Side, number[]> = { guide: [], ours: [] };
       for (let round = -1; round < bench.rounds; round++) {
         for (const store of round % 2 ? stores : [...stores].reverse()) {
           bench.signal.throwIfAborted();
-          const statement = queries[store.side]({ where, every: { interval, ms } });
+          const scope = { where, every: { interval, ms } };
+          const statement =
+            store.side === "guide"
+              ? guidePanels[panel](scope)
+              : filled(toldFigure(panel), id, scope);
           const started = performance.now();
           await query(store.admin, statement, "k6");
           if (round >= 0) times[store.side].push(performance.now() - started);

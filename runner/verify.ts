@@ -76,7 +76,7 @@ export async function measure(
     incomplete,
     range,
     digest,
-  }: { counts: Counts; incomplete: Set<string>; range: Range; digest: Digest },
+  }: { counts: Counts; incomplete: Set<string>; range: Range; digest: Pick<Digest, "around"> },
 ): Promise<{ figures: Figures; startedAt?: Date; endedAt?: Date }> {
   const metrics = [...new Set(Object.values(metricOf))];
   const points = pointsOf(counts, metrics);

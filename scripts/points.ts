@@ -1,5 +1,6 @@
 /** All points of one InfluxDB database into another, beside those that are there. */
 import { identifier, query } from "../runner/influxdb";
+import { inHalves, type Range } from "../runner/parts";
 import { type Admin, asAdmin, ensureRetentionPolicy, policiesOf } from "../runner/schema";
 
 /**
@@ -43,11 +44,13 @@ async function copyPolicy(
   let points = 0;
   for (const range of await rangesOf(admin, from, since)) {
     signal.throwIfAborted();
-    const copy =
-      `SELECT * INTO ${placed(to)}.:MEASUREMENT FROM ${placed(from)}./.*/ ` +
-      `WHERE ${within(range)} GROUP BY *`;
-    const [[written]] = await query(asAdmin(admin), copy);
-    points += Number(written.values[0][1]);
+    const copies = await inHalves(range, (part) => {
+      const copy =
+        `SELECT * INTO ${placed(to)}.:MEASUREMENT FROM ${placed(from)}./.*/ ` +
+        `WHERE ${within(part)} GROUP BY *`;
+      return query(asAdmin(admin), copy);
+    });
+    for (const [[written]] of copies) points += Number(written.values[0][1]);
     const arrived = await countsOf(admin, to, range);
     for (const [field, count] of await countsOf(admin, from, range)) {
       const there = arrived.get(field) ?? 0;
@@ -64,12 +67,6 @@ interface Place {
   policy: string;
 }
 const placed = ({ database, policy }: Place) => `${identifier(database)}.${identifier(policy)}`;
-
-/** From and to, not included, in milliseconds since 1970. */
-interface Range {
-  from: number;
-  to: number;
-}
 
 const within = ({ from, to }: Range) => `time >= ${from}ms AND time < ${to}ms`;
 
@@ -120,18 +117,20 @@ async function rangesOf(admin: Admin, from: Place, since: number): Promise<Range
 
 /** How many values each field of each measurement has. */
 async function countsOf(admin: Admin, place: Place, range: Range): Promise<Map<string, number>> {
-  const all = await counted(admin, place, range);
-  return new Map(
-    all.flatMap(({ name, columns, values: [row] }) =>
-      columns
-        .slice(1)
-        .map((column, index) => [`${name}.${column}`, Number(row[index + 1])] as const),
-    ),
-  );
+  const counts = new Map<string, number>();
+  for (const { name, columns, values } of await counted(admin, place, range)) {
+    columns.slice(1).forEach((column, index) => {
+      const field = `${name}.${column}`;
+      counts.set(field, (counts.get(field) ?? 0) + Number(values[0][index + 1]));
+    });
+  }
+  return counts;
 }
 
 async function counted(admin: Admin, place: Place, range: Range, grouped = "") {
-  const count = `SELECT count(*) FROM ${placed(place)}./.*/ WHERE ${within(range)} ${grouped}`;
-  const [all] = await query(asAdmin(admin), count);
-  return all;
+  const parts = await inHalves(range, (part) => {
+    const count = `SELECT count(*) FROM ${placed(place)}./.*/ WHERE ${within(part)} ${grouped}`;
+    return query(asAdmin(admin), count);
+  });
+  return parts.flatMap(([all]) => all);
 }
