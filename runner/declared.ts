@@ -13,8 +13,6 @@ export interface Declared {
   systemTags?: string[];
   tags: Record<string, string>;
   summaryTrendStats?: string[];
-  /** How long the test takes at most, in seconds. */
-  totalSeconds: number;
   /** How long k6 waits for what comes before and after the test, in seconds. */
   aroundSeconds: number;
 }
@@ -29,8 +27,7 @@ const usualTags = [
 const ownTags = ["name", "check", "scenario"];
 
 /**
- * @param options what `k6 inspect` prints: the script's options, `null` where it sets none, and how
- *   long the test takes
+ * @param options what `k6 inspect` prints: the script's options, `null` where it sets none
  * @param exports the names that the script exports
  */
 export function declaredBy(options: string, exports: string[]): Declared {
@@ -42,7 +39,6 @@ export function declaredBy(options: string, exports: string[]): Declared {
     systemTags: systemTags ?? undefined,
     tags: tags ?? {},
     summaryTrendStats: summaryTrendStats ?? undefined,
-    totalSeconds: seconds("totalDuration", 0),
     aroundSeconds:
       (exports.includes("setup") ? seconds("setupTimeout", 60) : 0) +
       (exports.includes("teardown") ? seconds("teardownTimeout", 60) : 0) +

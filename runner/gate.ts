@@ -2,10 +2,8 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { durationSeconds } from "../k6/profile";
-import { identifier, query, write } from "./influxdb";
+import { query, write } from "./influxdb";
 import { type Credentials, type Login, RunFailure, type RunRequest } from "./types";
-import type { Source } from "./verify";
 
 /** Whether a host is whoever asks for it: this machine or, asked for by a pod, that pod. */
 export const isOwnHost = (host: string) =>
@@ -193,23 +191,4 @@ export async function gate(
   if (series?.values[0][1] !== now) {
     throw new RunFailure("a point written to InfluxDB could not be read back");
   }
-}
-
-/**
- * Refuses a test that takes longer than its points are kept: the first would be gone before they are
- * counted.
- *
- * @param seconds how long the test takes at most
- * @throws RunFailure that names both
- */
-export async function requireRetention({ influxdb, reader }: Source, seconds: number) {
-  const show = `SHOW RETENTION POLICIES ON ${identifier(influxdb.database)}`;
-  const [[{ columns, values }]] = await query({ url: influxdb.url, ...reader }, show);
-  const policy = values.find((row) => row[columns.indexOf("default")]);
-  const kept = String(policy?.[columns.indexOf("duration")]);
-  // For ever is `0s`.
-  if (seconds <= (durationSeconds(kept) ?? Infinity)) return;
-  throw new RunFailure(
-    `the test takes up to ${seconds} s, but points are kept for ${kept}: set retention to more`,
-  );
 }

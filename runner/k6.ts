@@ -38,7 +38,7 @@ export const inspectArguments = (
   { secrets }: Pick<Files, "secrets">,
   baseUrl: string,
 ) => [
-  ...["inspect", "--execution-requirements", "--no-color", ...sourceArguments(secrets)],
+  ...["inspect", "--no-color", ...sourceArguments(secrets)],
   ...[...scriptArguments(request, id, baseUrl), "-"],
 ];
 

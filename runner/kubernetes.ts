@@ -141,7 +141,10 @@ async function pack(
     const inspect = ["inspect", ...sources, "--execution-requirements", archive];
     const { exitCode, stdout } = await ownK6(dir, inspect, () => "", signal);
     if (exitCode !== 0) return exitCode;
-    const { maxVUs, tags = {} } = JSON.parse(stdout);
+    // As k6 says it when it runs: so the time that the test may take is known, see `timeFor`.
+    const { totalDuration, maxVUs, tags = {} } = JSON.parse(stdout);
+    const log = path.join(dir, "k6.log");
+    fs.appendFileSync(log, `${totalDuration} max duration (incl. graceful stop)\n`);
     if (maxVUs < cluster.parallelism) {
       throw new RunFailure(
         `the script has ${maxVUs} virtual users at most, fewer than there are runners ` +

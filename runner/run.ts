@@ -4,11 +4,18 @@ import * as path from "node:path";
 import { durationSeconds, type Figures, ownScript, rules } from "../k6/profile";
 import { run, testOnly } from "../dashboards/queries";
 import { breachedIn, type Counts, countsOf, keepSummary, together } from "./counts";
-import { declaredBy, type Declared, hooksOf, optionsFor, strayVariables } from "./declared";
+import {
+  declaredBy,
+  type Declared,
+  hooksOf,
+  optionsFor,
+  readLog,
+  strayVariables,
+} from "./declared";
 import { endingOf, interruptedIterations, lastError, lastRefusal, summaryProblem } from "./ending";
 import { inspectEntry, newMark, runEntry, takeTold } from "./entry";
 import { executorFor } from "./executor";
-import { gate, requireRetention, waitForAnswer } from "./gate";
+import { gate, waitForAnswer } from "./gate";
 import { patienceToStart } from "./kubernetes";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
 import { watch, type Watch } from "./progress";
@@ -91,7 +98,6 @@ export async function runLoadTest(
 
     summary.warnings.push(...strayOptions());
     const declared = await inspect(executor, id, dir, signal);
-    await requireRetention(source, declared.totalSeconds);
     const scope = hooksOf(declared).length > 0 ? testOnly(id) : run(id);
     const watched = watch(source, credentials.writer, id, scope, say);
     const { ends, all, slips } = await runK6(
@@ -228,7 +234,7 @@ async function runK6(
 ) {
   const mark = newMark();
   fs.mkdirSync(path.join(dir, "files"));
-  const deadline = deadlineOf(request, declared);
+  const deadline = deadlineOf(request, declared, dir);
   const stop = AbortSignal.any([signal, deadline.signal]);
   const entry = runEntry(mark, optionsFor(declared, id));
   const ends = await executor.run(id, dir, entry, stop).finally(() => {
@@ -344,14 +350,20 @@ function result({ thresholds: _, regressions: __, baseline: ___, ...rest }: Summ
   return passed as RunResult;
 }
 
-/** How long k6's test may take, and how long k6 itself, in seconds. */
+/**
+ * How long k6's test may take, and how long k6 itself, in seconds.
+ *
+ * @param log what k6 has logged so far
+ */
 export function timeFor(
   { script, profile, executor }: RunRequest,
-  { totalSeconds, aroundSeconds }: Pick<Declared, "totalSeconds" | "aroundSeconds">,
+  { aroundSeconds }: Pick<Declared, "aroundSeconds">,
+  log: string,
 ) {
-  // k6 gives iterations 30 s to end. A script's own options may say otherwise.
+  // k6 gives iterations 30 s to end. A script's own options may say otherwise; k6 tells what it plans.
+  const announced = /([\dhms.]+) max duration \(incl\. graceful stop\)/.exec(log)?.[1] ?? "";
   const own = (durationSeconds(profile.duration) ?? 0) + 30;
-  const test = Math.max(own, totalSeconds);
+  const test = Math.max(own, durationSeconds(announced) ?? 0);
   // To start and to write its last points; for scripts that do, to set up and to tear down.
   const around = (script === ownScript ? 60 : 120) + aroundSeconds;
   const start = executor.kind === "kubernetes" ? patienceToStart : 0;
@@ -359,12 +371,12 @@ export function timeFor(
 }
 
 /** Fires when k6 should have ended: it waits without end for an InfluxDB that hangs. */
-function deadlineOf(request: RunRequest, declared: Declared) {
+function deadlineOf(request: RunRequest, declared: Declared, dir: string) {
   const started = Date.now();
   const late = new AbortController();
-  const { test, k6 } = timeFor(request, declared);
   let timer: NodeJS.Timeout;
   const check = () => {
+    const { test, k6 } = timeFor(request, declared, readLog(dir));
     const left = started + k6 * 1000 - Date.now();
     // A timer takes no more than 24 days.
     if (left > 0) timer = setTimeout(check, Math.min(left, 1e9));

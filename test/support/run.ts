@@ -65,7 +65,7 @@ function storedBy(statement: string, stored: Listed = []): Listed | undefined {
 }
 
 /** An InfluxDB that knows these statements, without the condition on the run, and no others. */
-export async function fakeInfluxDb(answers: Record<string, Answer> = {}, kept = "720h0m0s") {
+export async function fakeInfluxDb(answers: Record<string, Answer> = {}) {
   const seen: { user: string; path: string; body: string }[] = [];
   /** The runs that were asked for. */
   const runs = new Set<string>();
@@ -92,11 +92,6 @@ export async function fakeInfluxDb(answers: Record<string, Answer> = {}, kept = 
       if (gate) {
         const values = gates.filter((each) => each === Number(gate)).map((each) => [0, each]);
         return { statement_id, ...(values.length > 0 && { series: [{ values }] }) };
-      }
-      if (statement === `SHOW RETENTION POLICIES ON "k6"`) {
-        const columns = ["name", "duration", "shardGroupDuration", "replicaN", "default"];
-        const values = [["autogen", kept, "168h0m0s", 1, true]];
-        return { statement_id, series: [{ columns, values }] };
       }
       if (statement.includes(`FROM "history"."k6_runs"`)) {
         // Nothing at all, unless the test has a ledger.

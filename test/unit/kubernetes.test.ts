@@ -98,7 +98,7 @@ function fakeK6({
         done ;;
       inspect)
         case "$*" in
-          *archive.tar) cat "$here/requirements" ;;
+          *--execution-requirements*) cat "$here/requirements" ;;
           *) cat "$here/exports" >&2; echo '{}' ;;
         esac ;;
     esac`,
@@ -475,7 +475,9 @@ describe("runners in a cluster", () => {
       "runners 2, all have begun (node-1: 1, node-2: 1)",
       "runners 2, 1 have ended (node-1: 1, node-2: 1)",
     ]);
-    const lines = read("k6.log").trim().split("\n");
+    // What a deadline follows from, then what was said.
+    const [planned, ...lines] = read("k6.log").trim().split("\n");
+    expect(planned).toBe("1m30s max duration (incl. graceful stop)");
     expect(lines.map((line) => line.slice(25))).toEqual(said);
   });
 
@@ -996,8 +998,7 @@ describe("a run over several runners", () => {
   });
 
   test("has time to start besides", () => {
-    const declared = { totalSeconds: 90, aroundSeconds: 0 };
-    const local = timeFor(requestFor(), declared).k6;
-    expect(timeFor(request(), declared).k6).toBe(local + 600);
+    const local = timeFor(requestFor(), { aroundSeconds: 0 }, "").k6;
+    expect(timeFor(request(), { aroundSeconds: 0 }, "").k6).toBe(local + 600);
   });
 });
