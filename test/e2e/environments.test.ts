@@ -82,7 +82,7 @@ describe("two stacks of one machine", () => {
     );
     expect(query).toContain(stays);
     expect(query).toMatch(
-      /^\| update \| `dashboards-coupon-issue` \| `configJson\.panels\[2\]\.targets\[0\]\.query`/m,
+      /^\| update \| `dashboards-coupon-issue` \| `configJson\.panels\[2\]\.targets\[2\]\.query`/m,
     );
     expect(query).toContain('median(\\"value\\")');
 
