@@ -18,6 +18,7 @@ import {
   withPorts,
 } from "./config";
 import { arrivalRate, ownScript } from "./k6/profile";
+import { storeMemory } from "./runner/needs";
 
 /** Loaded where there is a cluster: most stacks have none, and none of the packages for one. */
 const inCluster = () => ({
@@ -58,6 +59,7 @@ export = async () => {
     ...config.influxdb,
     place: place("influxdb"),
     database: "k6",
+    memory: storeMemory(profile),
   });
   const grafana = new Grafana("grafana", {
     ...config.grafana,

@@ -113,6 +113,12 @@ function sections({ samples, rates, cardinality, panels, long, startup }: Result
         "exact. Memory is InfluxDB's highest, writing included. Stored are two metrics of each request.",
       table: verdicts,
     })),
+    section("What InfluxDB needs", long, ({ memory }) => ({
+      text:
+        "All points of so many requests come in each second, for 20 seconds; memory is InfluxDB's highest. " +
+        "`runner/needs.ts` gives its container memory by it.",
+      table: memory,
+    })),
     section("From a command to the first request", startup, ({ images, table }) => ({
       text:
         `Images, the same for both: ${images}. Cold: images are there, but no container and no ` +

@@ -18,6 +18,8 @@ export interface Long {
   first: number;
   last: number;
   verdicts: string[][];
+  /** InfluxDB's memory by what comes in a second. */
+  memory: string[][];
   /** What the verdict of the most requests took, in seconds. */
   seconds: number;
   most: number;
@@ -46,6 +48,10 @@ export async function measureLong(bench: Bench, samples: Record<Side, Samples>):
     const percent = (share: number) => `${number(share, 1)} %`;
     shares.push([`${before} min`, ...guide.slice(1).map(percent), ...ours.map(percent)]);
   }
+  const memory = [["requests/s", "InfluxDB's memory, MB"]];
+  for (const rate of bench.quick ? [100] : [1000, 5000, 10_000, 20_000]) {
+    memory.push([number(rate), number(await taken(bench, samples.ours, rate))]);
+  }
   const sizes = bench.quick ? [10_000] : [1e6, 10e6, 50e6];
   const verdicts = [
     ["requests", "guide, one percentile, s", "memory, MB", "ours, all figures, s", "memory, MB"],
@@ -62,7 +68,7 @@ export async function measureLong(bench: Bench, samples: Record<Side, Samples>):
     verdicts.push([number(requests), ...guide, ...ours]);
   }
   const [first, last] = [onePage[0], onePage.at(-1)!];
-  return { rate, shares, first, last, verdicts, seconds, most: sizes.at(-1)! };
+  return { rate, shares, first, last, memory, verdicts, seconds, most: sizes.at(-1)! };
 }
 
 /**
@@ -153,6 +159,27 @@ function processorSeconds({ process: { pid } }: Store): number {
 /** The most that InfluxDB has had in memory, in megabytes. */
 const peakMegabytes = ({ process: { pid } }: Store) =>
   Number(/VmHWM:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1000;
+
+/** InfluxDB's memory at its highest while all points of so many requests come in each second, in megabytes. */
+async function taken(bench: Bench, samples: Samples, rate: number): Promise<number> {
+  const store = await startStore(bench, "ours");
+  const over = new AbortController();
+  const second = () => Math.floor(Date.now() / 1000) * 1000;
+  try {
+    bench.say(`long: memory at ${number(rate)} requests/s`);
+    const points = { requests: rate, users: 1000, rate };
+    const going = goOn(over.signal, 1000, () =>
+      writePoints(bench, store, samples, { ...points, from: second() }),
+    );
+    await sleep(bench.quick ? 2000 : 20_000);
+    over.abort();
+    await going;
+    return peakMegabytes(store);
+  } finally {
+    over.abort();
+    await store.stop();
+  }
+}
 
 /** How long it takes to judge so many requests, and InfluxDB's memory at its highest. */
 async function judged(

@@ -30,6 +30,8 @@ export interface InfluxDbArgs {
   database: string;
   /** How long its points are kept, such as `30d`. */
   retention: string;
+  /** Most MiB that it may take. */
+  memory: number;
   /** How long the ledger of runs and their figures over time are kept. */
   historyRetention: string;
 }
@@ -79,7 +81,7 @@ export class InfluxDb extends pulumi.ComponentResource {
         asRoot: ["CAP_DAC_OVERRIDE"],
         // As those later images have it; a cluster gives the volume to whoever this is.
         uid: 1500,
-        memory: 2048,
+        memory: args.memory,
         cpus: 4,
       },
       parent,

@@ -15,6 +15,8 @@ export interface Declared {
   summaryTrendStats?: string[];
   /** How long k6 waits for what comes before and after the test, in seconds. */
   aroundSeconds: number;
+  /** How long the test takes at most, in seconds; 0 where the script leaves that to k6. */
+  lastsSeconds: number;
 }
 
 /** Those that k6 sets unless told otherwise. */
@@ -43,7 +45,26 @@ export function declaredBy(options: string, exports: string[]): Declared {
       (exports.includes("setup") ? seconds("setupTimeout", 60) : 0) +
       (exports.includes("teardown") ? seconds("teardownTimeout", 60) : 0) +
       (exports.includes("handleSummary") ? seconds("handleSummaryTimeout", 120) : 0),
+    lastsSeconds: Math.max(...Object.values<Lasting>(all.scenarios ?? { all }).map(lasting)),
   };
+}
+
+/** Of a scenario, or of the options that stand for one: what says how long it takes. */
+interface Lasting {
+  startTime?: string | null;
+  duration?: string | null;
+  /** Of a number of iterations. */
+  maxDuration?: string | null;
+  stages?: { duration: string }[] | null;
+}
+
+function lasting({ startTime, duration, maxDuration, stages }: Lasting): number {
+  const parts = [
+    startTime,
+    duration ?? maxDuration,
+    ...(stages ?? []).map((each) => each.duration),
+  ];
+  return parts.reduce((sum, each) => sum + (durationSeconds(each ?? "") ?? 0), 0);
 }
 
 /** What k6 runs once before and once after a test. */

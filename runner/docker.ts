@@ -13,11 +13,11 @@ import {
   k6Arguments,
   k6Config,
   k6Environment,
-  memoryFor,
   plainEnvironment,
   secretsFile,
   versionOf,
 } from "./k6";
+import { k6Memory } from "./needs";
 import { type ScriptFiles, scriptFiles } from "./script";
 import type { Entry } from "./entry";
 import { type Credentials, type Executor, RunFailure, type RunRequest } from "./types";
@@ -34,7 +34,7 @@ export function dockerExecutor(
   credentials: Credentials,
   { image, network }: { image: string; network: string },
 ): Executor {
-  const mebibytes = memoryFor(request.profile);
+  const mebibytes = k6Memory(request.profile);
 
   /** The script's files, and where the script is in a container. */
   function filesIn() {

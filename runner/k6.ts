@@ -3,7 +3,6 @@ import { type ChildProcess, execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
-import { arrivalRate, durationSeconds, type LoadProfile } from "../k6/profile";
 import { withoutOptions } from "./declared";
 import { type Credentials, type Ended, oneLine, RunFailure, type RunRequest } from "./types";
 
@@ -67,15 +66,6 @@ export const scriptArguments = (
   ...["--env", `THRESHOLDS=${JSON.stringify(thresholds)}`],
   ...Object.entries(scriptEnv).flatMap(([name, value]) => ["--env", `${name}=${value}`]),
 ];
-
-/**
- * MiB that k6 may take: per virtual user what its documentation says of simple scripts (1 to 5 MB), and
- * for every request the twelve durations that it keeps to its end (metrics/sink.go), with room to grow.
- */
-export function memoryFor(profile: LoadProfile): number {
-  const requests = arrivalRate(profile) * (durationSeconds(profile.duration) ?? 0);
-  return 1024 + 5 * profile.maxVUs + Math.round((requests * 12 * 8 * 1.5) / 2 ** 20);
-}
 
 /**
  * What k6's Go runtime goes by in a container: it collects garbage a third as often, which

@@ -16,6 +16,7 @@ import { endingOf, interruptedIterations, lastError, lastRefusal, summaryProblem
 import { inspectEntry, newMark, runEntry, takeTold } from "./entry";
 import { executorFor } from "./executor";
 import { gate, waitForAnswer } from "./gate";
+import { identifier, query } from "./influxdb";
 import { patienceToStart } from "./kubernetes";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
 import { watch, type Watch } from "./progress";
@@ -33,7 +34,7 @@ import {
   stackOf,
   type Summary,
 } from "./types";
-import { isForSeries, makeRoom, measure, readJson, seriesWarning } from "./verify";
+import { isForSeries, makeRoom, measure, readJson, seriesWarning, type Source } from "./verify";
 import { otherThan } from "./versions";
 
 /** Where runs are kept, in the project's folder. */
@@ -98,6 +99,7 @@ export async function runLoadTest(
 
     summary.warnings.push(...strayOptions());
     const declared = await inspect(executor, id, dir, signal);
+    await requireRetention(source, declared);
     const scope = hooksOf(declared).length > 0 ? testOnly(id) : run(id);
     const watched = watch(source, credentials.writer, id, scope, say);
     const { ends, all, slips } = await runK6(
@@ -210,6 +212,20 @@ async function inspect(
   // What its start has said is said again when it runs.
   fs.rmSync(path.join(dir, "k6.log"));
   return declaredBy(end.options, exports.split(","));
+}
+
+/** @throws RunFailure when a test lasts longer than its points are kept */
+async function requireRetention({ influxdb, reader }: Source, { lastsSeconds }: Declared) {
+  const show = `SHOW RETENTION POLICIES ON ${identifier(influxdb.database)}`;
+  const [[{ columns, values }]] = await query({ url: influxdb.url, ...reader }, show);
+  const policy = values.find((row) => row[columns.indexOf("default")])!;
+  const kept = String(policy[columns.indexOf("duration")]);
+  // "0s" is for ever.
+  if (lastsSeconds <= (durationSeconds(kept) ?? Infinity)) return;
+  throw new RunFailure(
+    `the script's test lasts ${lastsSeconds} s, but its points are kept for ${kept} alone: ` +
+      `set a longer retention`,
+  );
 }
 
 /** What a run of k6 needs to know. */

@@ -9,7 +9,8 @@ import type {
   V1Secret,
 } from "@kubernetes/client-node" with { "resolution-mode": "import" };
 import type { LoadProfile } from "../k6/profile";
-import { goEnvironment, memoryFor, outputArguments, plainEnvironment, sourceArguments } from "./k6";
+import { goEnvironment, outputArguments, plainEnvironment, sourceArguments } from "./k6";
+import { k6Memory } from "./needs";
 import type { Cluster } from "./types";
 
 /** The label of all that a run makes; its value is the run's name. */
@@ -160,7 +161,7 @@ export function testRun(
   const name = runName(id);
   const { parallelism } = cluster;
   const share = { rate: rate / parallelism, maxVUs: Math.ceil(maxVUs / parallelism) };
-  const mebibytes = memoryFor({ ...profile, ...share });
+  const mebibytes = k6Memory({ ...profile, ...share });
   const args = [
     ...outputArguments(mounted("config.json")),
     ...sourceArguments(mounted("secrets")),

@@ -10,6 +10,7 @@ import {
   type StackConfig,
 } from "../config";
 import { reasonOf } from "../runner/cluster";
+import { leastOf } from "../runner/needs";
 import { portIsFree, publishedBy } from "../runner/ports";
 import { otherThan } from "../runner/versions";
 import { images } from "./images";
@@ -32,19 +33,17 @@ export const pulumiCommand = firstLine("pulumi", "version") ? "pulumi" : "node_m
 /** Where packages keep what they can find out again. */
 const memoryOfImages = "node_modules/.cache/coupon-load-test/images.json";
 
-/** Images and data of a stack with the default images, in GB. */
-const diskNeeded = 3;
-
 export async function prerequisites(config: StackConfig, stack: string): Promise<Prerequisite[]> {
-  const { executor, platform } = config;
+  const { executor, platform, profile } = config;
   const here = platform.kind === "docker";
-  const daemon = here ? [docker()] : [];
+  const least = leastOf(profile);
+  const daemon = here ? [docker(least.memory)] : [];
   const answers = daemon.some(({ todo }) => !todo);
   return [
     node(),
     ...daemon,
     pulumi(),
-    ...(here ? [disk()] : []),
+    ...(here ? [disk(least.disk)] : []),
     ...(await ports(config, stack)),
     ...(answers ? await images(config, memoryOfImages) : []),
     ...(executor.kind === "docker" ? [] : [k6(executor.binary)]),
@@ -58,7 +57,8 @@ function node(): Prerequisite {
   return { name: "Node.js", found: process.version, todo };
 }
 
-function docker(): Prerequisite {
+/** Docker, which must have the bytes of memory that a run needs. */
+function docker(memory: number): Prerequisite {
   const name = "Docker";
   if (!firstLine("docker", "--version")) {
     return {
@@ -68,15 +68,19 @@ function docker(): Prerequisite {
       withoutIt,
     };
   }
-  const version = firstLine("docker", "version", "--format", "{{.Server.Version}}");
-  return version
-    ? { name, found: version }
-    : {
-        name,
-        found: "does not answer",
-        todo: "start it and see that `docker info` does",
-        withoutIt,
-      };
+  const told = firstLine("docker", "info", "--format", "{{.ServerVersion}} {{.MemTotal}}");
+  const [, version, has] = /^(\S+) (\d+)$/.exec(told ?? "") ?? [];
+  if (!version) {
+    return {
+      name,
+      found: "does not answer",
+      todo: "start it and see that `docker info` does",
+      withoutIt,
+    };
+  }
+  const found = `${version}, ${gigabytes(Number(has))} GB of memory`;
+  const todo = `give it ${gigabytes(memory)} GB, or lower rate or duration`;
+  return { name, found, todo: Number(has) < memory ? todo : undefined };
 }
 
 function pulumi(): Prerequisite {
@@ -89,12 +93,14 @@ function pulumi(): Prerequisite {
   return { name, found: `${version} (${pulumiCommand === "pulumi" ? "on PATH" : "npm package"})` };
 }
 
-function disk(): Prerequisite {
+function disk(needed: number): Prerequisite {
   const { bavail, bsize } = fs.statfsSync(".");
-  const free = Math.floor((bavail * bsize) / 1e9);
-  const todo = free < diskNeeded ? `free ${diskNeeded} GB` : undefined;
-  return { name: "disk", found: `${free} GB free`, todo };
+  const free = bavail * bsize;
+  const todo = free < needed ? `free ${gigabytes(needed)} GB` : undefined;
+  return { name: "disk", found: `${gigabytes(free)} GB free`, todo };
 }
+
+const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(bytes < 10e9 ? 1 : 0);
 
 function ports(config: StackConfig, stack: string): Promise<Prerequisite[]> {
   return Promise.all(

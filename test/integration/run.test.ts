@@ -186,6 +186,23 @@ describe.concurrent("a run", () => {
     );
   });
 
+  test("whose script lasts longer than its points are kept is refused", async ({ expect }) => {
+    const stages = `[{ duration: "30m", target: 1 }, { duration: "24h", target: 1 }]`;
+    const text = `
+      export const options = { scenarios: {
+        short: { executor: "shared-iterations" },
+        long: { executor: "ramping-vus", startTime: "10m", stages: ${stages} },
+      } };
+      export default function () {}`;
+    const store = await rig.store();
+    await rig.ask("", `ALTER RETENTION POLICY "autogen" ON "${store.database}" DURATION 24h`);
+    const request = rig.request(store, target.url, { script: script("of-a-day.js", text) });
+    const running = rig.start(request, store);
+    expect(failed(expect, running, await running.ended)).toBe(
+      "the script's test lasts 88800 s, but its points are kept for 24h0m0s alone: set a longer retention",
+    );
+  });
+
   test(
     "with more values of a tag than InfluxDB takes names the tag, and leaves room for the next",
     {

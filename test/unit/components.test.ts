@@ -72,6 +72,7 @@ const influxdbArgs = {
   database: "k6",
   retention: "12h",
   historyRetention: "104w",
+  memory: 2048,
 };
 const grafanaArgs = { image: "grafana/grafana:12.4.0", contacts: [] };
 /** Where a server is, in Docker. */

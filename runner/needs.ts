@@ -1,0 +1,37 @@
+/**
+ * What a run needs of memory and disk, by its profile: one request an iteration. Own scripts have the
+ * default profile, which needs the least.
+ */
+import { arrivalRate, durationSeconds, type LoadProfile } from "../k6/profile";
+
+const requestsOf = (profile: LoadProfile) =>
+  arrivalRate(profile) * (durationSeconds(profile.duration) ?? 0);
+
+/** MiB of the twelve durations of every request that k6 keeps to its end (metrics/sink.go), with room to grow. */
+const durationsKept = (profile: LoadProfile) => (requestsOf(profile) * 12 * 8 * 1.5) / 2 ** 20;
+
+/**
+ * The MiB that k6 may take: per virtual user what its documentation says of simple scripts (1 to 5 MB),
+ * and what it keeps of every request.
+ */
+export const k6Memory = (profile: LoadProfile) =>
+  Math.round(1024 + 5 * profile.maxVUs + durationsKept(profile));
+
+/**
+ * The MiB that InfluxDB may take. How much is stored already does not matter; how much comes in a second
+ * does: it took 0.3 GB at 5,000 requests a second, 0.4 at 10,000, 0.8 at 20,000 (docs/benchmarks.md). The rest
+ * is for the queries and the series that `influxDbSettings` allows.
+ */
+export const storeMemory = (profile: LoadProfile) =>
+  Math.round(2048 + Math.max(0, arrivalRate(profile) - 5000) / 10);
+
+/** The bytes without which a run's servers, its k6 and what they keep have no room. */
+export function leastOf(profile: LoadProfile): { memory: number; disk: number } {
+  const perSecond = arrivalRate(profile) / 10;
+  return {
+    memory: (1024 + perSecond + durationsKept(profile)) * 2 ** 20,
+    // Images and the data of a stack with the default images; a request as it comes, before InfluxDB
+    // has compacted it.
+    disk: 3e9 + requestsOf(profile) * 200,
+  };
+}
