@@ -5,8 +5,10 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { history } from "../../dashboards/queries";
 import { route } from "../../k6/profile";
-import { query } from "../../runner/influxdb";
+import { Digest } from "../../runner/digest";
+import { query, write } from "../../runner/influxdb";
 import { freePort } from "../../runner/ports";
 import { browser, GrafanaPages, withPage } from "../support/browser";
 import { GrafanaApi } from "../support/grafana";
@@ -49,6 +51,13 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, remove
 
 const grafana = (port: number | string = ports.grafanaPort) =>
   new GrafanaApi(`http://127.0.0.1:${port}`, { username: "admin", password });
+
+/** InfluxDB's, who may do everything. */
+const administrator = async () => ({
+  url: (await clone.outputs()).influxdbUrl,
+  username: "admin",
+  password: (await clone.secrets())["influxdb-admin-password"],
+});
 
 describe("the pages", () => {
   /** Both runs, the older first. */
@@ -202,6 +211,43 @@ describe("the pages", () => {
     });
   });
 
+  it("draw 300 runs of a year, and fifty of them that are chosen", async () => {
+    const day = 86_400_000;
+    const id = (at: number) =>
+      `${clone.stack}-${new Date(at).toISOString().replace(/[-:]|\.\d+/g, "")}`;
+    const starts = Array.from({ length: 300 }, (_, at) => Date.now() - 364 * day + at * 1.2 * day);
+    const lines = starts.flatMap((start, at) => {
+      const digest = new Digest(id(start));
+      digest.add([[start, 40 + (at % 7)]], 0, Math.ceil(start / 1000) * 1000 + 1000);
+      const fields = `p95Ms=${40 + (at % 7)},p99Ms=50,rps=50,startedAtMs=${start},endedAtMs=${start + 1000}`;
+      const ledger = `k6_runs,testid=${id(start)},verdict=passed ${fields},outcome="passed",mark="${id(start)}"`;
+      return [`${ledger} ${start}000000`, digest.takeNews()];
+    });
+    await write(await administrator(), "k6", lines.join("\n"), history);
+    await look(async (pages) => {
+      const { page } = pages;
+      await page.setViewportSize({ width: 1600, height: 1400 });
+      await pages.open("/d/coupon-issue-runs?from=now-1y&to=now");
+      await pages.curve("p95 and p99 of runs").waitFor();
+      await page
+        .getByRole("link", { name: id(starts.at(-1)!) })
+        .first()
+        .waitFor();
+      await page.screenshot({ path: path.join(pictures, "year.png") });
+      expect(pages.complaints).toEqual([]);
+
+      const chosen = starts.slice(-50).map(id);
+      await pages.open(address({ from: "now-90d", to: "now" }, chosen));
+      for (const title of titles) await pages.curve(title).waitFor();
+      const legend = await pages.legend(titles[1]);
+      expect(Object.keys(legend)).toEqual(
+        expect.arrayContaining([`p95, ${chosen[0]}`, `p95, ${chosen.at(-1)}`]),
+      );
+      await page.screenshot({ path: path.join(pictures, "fifty.png") });
+      expect(pages.complaints).toEqual([]);
+    });
+  });
+
   it("list the alert rules", async () => {
     await look(async (pages) => {
       await pages.open("/alerting/list?view=list");
@@ -224,16 +270,8 @@ describe("what is in the servers stays", () => {
       .reduce((sum, requests) => sum + requests, 0);
 
   const stored = async () => {
-    const secrets = await clone.secrets();
-    const [[series]] = await query(
-      {
-        url: (await clone.outputs()).influxdbUrl,
-        username: "admin",
-        password: secrets["influxdb-admin-password"],
-      },
-      `SELECT count("value") FROM "http_reqs"`,
-      "k6",
-    );
+    const count = `SELECT count("value") FROM "http_reqs"`;
+    const [[series]] = await query(await administrator(), count, "k6");
     return Number(series?.values[0][1] ?? 0);
   };
 
