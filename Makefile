@@ -20,7 +20,7 @@ override .refuse = $(if $(findstring $(.newline),$(1)),\
 override .quote = $(.refuse)'$(subst ','\'',$(1))'
 override .settings = $(foreach .name,$(filter-out STACK,$(.given)),\
 	$(call .quote,$(.name)=$(value $(.name))))
-override .stack = @node --import tsx scripts/stack.ts $@ $(call .quote,$(value STACK)) $(.settings)
+override .stack = @node launch.js scripts/stack.ts $@ $(call .quote,$(value STACK)) $(.settings)
 
 # What a stack says to itself on this machine goes through no proxy.
 override .comma := ,
@@ -57,7 +57,7 @@ destroy: node_modules/.installed ## Remove everything that `make up` made, excep
 	$(.stack)
 
 rehearse: node_modules/.installed ## Run the same test without Docker and Pulumi: all parts as local processes
-	@node --import tsx scripts/rehearse.ts $(call .quote,$(value STACK)) $(.settings)
+	@node launch.js scripts/rehearse.ts $(call .quote,$(value STACK)) $(.settings)
 
 compare: node_modules/.installed ## Show two runs side by side: make compare A=<id> B=<id>
 	$(.stack)
@@ -73,10 +73,10 @@ test: node_modules/.installed-with-peers ## Check types and format, run every te
 	@npx vitest run
 
 bench: node_modules/.installed ## Measure against the guide's script, tags, queries and containers
-	@node --import tsx bench/bench.ts $(.settings)
+	@node launch.js bench/bench.ts $(.settings)
 
 scale: node_modules/.installed ## Measure what one InfluxDB takes and k6 gives, alone and with others
-	@node --import tsx bench/scale.ts $(.settings)
+	@node launch.js bench/scale.ts $(.settings)
 
 node_modules/.installed: package.json package-lock.json
 	@command -v node >/dev/null || { echo 'Node.js is missing: install 20 or later, https://nodejs.org' >&2; exit 1; }

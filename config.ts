@@ -28,6 +28,7 @@ import {
 } from "./runner/ports";
 import { type AlertContact, contactKeys } from "./runner/test-contacts";
 import { type Cluster, kubernetesName, stackOf } from "./runner/types";
+import { root } from "./root";
 import { ConfigError, hours, Reader, type Values } from "./values";
 
 export const project = "coupon-load-test";
@@ -476,7 +477,7 @@ export async function withPorts(config: StackConfig, stack: string): Promise<Sta
     const choice =
       config.platform.kind === "kubernetes"
         ? nodePortFor(container, taken)
-        : publishedPort(container) || (await portFor(container, taken));
+        : (await publishedPort(container)) || (await portFor(container, taken));
     taken.push(choice);
     return choice;
   };
@@ -497,7 +498,7 @@ export const clusterPackages = ["@pulumi/kubernetes", "@kubernetes/client-node"]
 
 /** Whether those are there. */
 export function hasClusterPackages(): boolean {
-  return clusterPackages.every((name) => fs.existsSync(path.join(__dirname, "node_modules", name)));
+  return clusterPackages.every((name) => fs.existsSync(path.join(root, "node_modules", name)));
 }
 
 /** Refuses a cluster where its packages are not installed. @throws ConfigError */
@@ -527,10 +528,12 @@ export function imagesOf({ influxdb, grafana, executor, target }: StackConfig): 
  * @throws ConfigError naming the key and the port
  */
 export async function requireFreePorts(config: StackConfig, stack: string): Promise<void> {
-  for (const { key, port, service, address } of publishedPorts(config)) {
-    const isOwn = () => publishedBy(containerName(stack, service), port, address);
-    await requireFreePort(key, port, address, isOwn);
-  }
+  await Promise.all(
+    publishedPorts(config).map(({ key, port, service, address }) => {
+      const isOwn = () => publishedBy(containerName(stack, service), port, address);
+      return requireFreePort(key, port, address, isOwn);
+    }),
+  );
 }
 
 /** Refuses a port that something holds, unless it is the asker's own. @throws ConfigError */
@@ -538,9 +541,9 @@ export async function requireFreePort(
   key: string,
   port: number,
   address = "127.0.0.1",
-  isOwn = () => false,
+  isOwn = async () => false,
 ) {
-  if ((await portIsFree(port, address)) || isOwn()) return;
+  if ((await portIsFree(port, address)) || (await isOwn())) return;
   throw new ConfigError(
     `configuration key "${key}" is "${port}": that port is in use on this machine; ` +
       `stop what listens there, or choose another port`,

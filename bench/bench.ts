@@ -6,6 +6,7 @@
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { root } from "../root";
 import { columns, markdownTable } from "../runner/report";
 import { measureCardinality } from "./cardinality";
 import {
@@ -231,7 +232,7 @@ async function document(bench: Bench, results: Results, minutes: number): Promis
 
 /** tried.md: what limits a goal and what was tried, a chapter each under the goal's short name. */
 function triedChapters(): Map<string, string> {
-  const text = fs.readFileSync(path.join(__dirname, "tried.md"), "utf8");
+  const text = fs.readFileSync(path.join(root, "bench/tried.md"), "utf8");
   return new Map(
     text
       .split(/^## /m)

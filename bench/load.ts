@@ -2,6 +2,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { defaultProfile, defaultThresholds, type LoadProfile } from "../k6/profile";
+import { root } from "../root";
 import { keepSummary } from "../runner/counts";
 import { declaredBy, optionsFor } from "../runner/declared";
 import { newMark, runEntry, takeTold } from "../runner/entry";
@@ -40,7 +41,7 @@ export interface Count {
 /** The guide's script with another load and target, and nothing else changed. */
 export function guideScript(load: Load, targetUrl: string): string {
   const { rate, timeUnit, duration, preAllocatedVUs, maxVUs } = profile(load);
-  let text = fs.readFileSync(path.join(__dirname, "guide/k6-coupon-issue.js"), "utf8");
+  let text = fs.readFileSync(path.join(root, "bench/guide/k6-coupon-issue.js"), "utf8");
   for (const [from, to] of [
     [/rate: \d+/, `rate: ${rate}`],
     [/timeUnit: '\w+'/, `timeUnit: '${timeUnit}'`],

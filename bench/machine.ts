@@ -8,6 +8,7 @@ import * as readline from "node:readline";
 import { promisify } from "node:util";
 import { prepareParts } from "../rehearsal/parts";
 import { setUpInfluxDb } from "../rehearsal/processes";
+import { root } from "../root";
 import { waitForAnswer } from "../runner/gate";
 import { type Connection, influxDbSettings, query } from "../runner/influxdb";
 import { freePort } from "../runner/ports";
@@ -138,7 +139,7 @@ export interface Target {
 }
 
 export async function startTarget(): Promise<Target> {
-  const child = spawn(process.execPath, ["--import", "tsx", path.join(__dirname, "target.ts")], {
+  const child = spawn(process.execPath, [path.join(root, "launch.js"), "bench/target.ts"], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const [port] = await once(readline.createInterface(child.stdout), "line");

@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { root } from "../root";
 import { freePort } from "../runner/ports";
 import { Clone, stackImages } from "../test/support/stack";
 import { type Load, runGuide } from "./load";
@@ -141,7 +142,7 @@ class GuideStack {
 
   private async compose(...args: string[]): Promise<string> {
     const [program, ...first] = this.command;
-    const file = path.join(__dirname, "guide/docker-compose.yml");
+    const file = path.join(root, "bench/guide/docker-compose.yml");
     const all = [...first, "-p", this.project, "-f", file, ...args];
     return (await exec(program, all, { env: { ...process.env, ...this.env } })).stdout;
   }

@@ -71,7 +71,7 @@ export class Alerts extends pulumi.ComponentResource {
     const tested = new command.local.Command(
       `${name}-contacts-tested`,
       {
-        interpreter: ["node", "--import", "tsx"],
+        interpreter: ["node", "launch.js"],
         create: "runner/test-contacts.ts",
         // For a new password of Grafana's, which is no reason to bother anybody.
         update: "runner/print-previous.ts",

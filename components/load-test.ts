@@ -77,7 +77,7 @@ export class LoadTest extends pulumi.ComponentResource {
     const run = new command.local.Command(
       `${name}-run`,
       {
-        interpreter: ["node", "--import", "tsx"],
+        interpreter: ["node", "launch.js"],
         create: "runner/main.ts",
         // For all that is no part of the request, such as new passwords: the next run gets them.
         update: "runner/print-previous.ts",

@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { history } from "../dashboards/queries";
+import { root } from "../root";
 import { waitForAnswer } from "../runner/gate";
 import { influxDbSettings } from "../runner/influxdb";
 import { portIsFree } from "../runner/ports";
@@ -150,7 +151,7 @@ export async function startCouponApi(
     COUPON_ID: `${settings.couponId}`,
     COUPON_STOCK: `${settings.stock}`,
   };
-  const args = ["--import", "tsx", "examples/coupon-api/server.ts"];
+  const args = [path.join(root, "launch.js"), "examples/coupon-api/server.ts"];
   const server = start(process.execPath, args, { url, log, env });
   return answering(server, `${url}/health`, log, signal);
 }

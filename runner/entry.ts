@@ -10,6 +10,7 @@ import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { pathToFileURL } from "node:url";
+import { root } from "../root";
 
 /** What of a script's options is not as the script has it. */
 export interface Changed {
@@ -52,7 +53,7 @@ export const runEntry =
   ({ script, files }) =>
     moduleOf(script, mark) +
     `const [changed, files] = ${JSON.stringify([changed, files])};\n` +
-    fs.readFileSync(path.join(__dirname, "entry.k6.js"), "utf8");
+    fs.readFileSync(path.join(root, "runner/entry.k6.js"), "utf8");
 
 /**
  * Takes what the module has told out of a folder's `k6.log`: its texts, in order.

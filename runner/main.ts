@@ -7,7 +7,9 @@
  * second process: when the first one is gone, it stops k6 and leaves.
  */
 import { fork } from "node:child_process";
+import * as path from "node:path";
 import { text } from "node:stream/consumers";
+import { root } from "../root";
 import { runLoadTest } from "./run";
 
 async function work() {
@@ -31,7 +33,7 @@ async function work() {
 }
 
 function supervise() {
-  const worker = fork(__filename, ["work"], {
+  const worker = fork(path.join(root, "launch.js"), ["runner/main.ts", "work"], {
     detached: true,
     stdio: ["inherit", "inherit", "inherit", "ipc"],
   });

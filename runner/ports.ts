@@ -1,8 +1,9 @@
 /** Ports of this machine, which are free and which are the stack's own, and ports of nodes. */
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import * as crypto from "node:crypto";
 import * as net from "node:net";
 import * as os from "node:os";
+import { promisify } from "node:util";
 
 const loopback = "127.0.0.1";
 
@@ -69,41 +70,38 @@ export function nodePortFor(name: string, taken: number[]): number {
 }
 
 /** Whether the running container of this name publishes the port: then it is the stack's own. */
-export function publishedBy(container: string, port: number, address = loopback): boolean {
-  try {
-    const ports = execFileSync(
-      "docker",
-      ["ps", "--filter", `name=^/${container.replaceAll(".", "\\.")}$`, "--format", "{{.Ports}}"],
-      { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
-    );
-    return ports.includes(`${address}:${port}->`);
-  } catch {
-    return false;
-  }
+export async function publishedBy(
+  container: string,
+  port: number,
+  address = loopback,
+): Promise<boolean> {
+  const filter = `name=^/${container.replaceAll(".", "\\.")}$`;
+  const ports = await docker("ps", "--filter", filter, "--format", "{{.Ports}}");
+  return ports.includes(`${address}:${port}->`);
 }
 
 /** The port that a container publishes, running or stopped; `undefined` without the container. */
-export const publishedPort = (container: string) => published(container)?.port;
+export const publishedPort = async (container: string) => (await published(container))?.port;
 
 /** How this machine reaches that port. */
-export function publishedUrl(container: string): string | undefined {
-  const found = published(container);
+export async function publishedUrl(container: string): Promise<string | undefined> {
+  const found = await published(container);
   return found && localUrl(found.address, found.port);
 }
 
-function published(container: string): { address: string; port: number } | undefined {
+async function published(
+  container: string,
+): Promise<{ address: string; port: number } | undefined> {
   const first = "{{with index . 0}}{{.HostIp}} {{.HostPort}}{{end}}";
   const bindings = `{{range .HostConfig.PortBindings}}${first}{{end}}`;
-  try {
-    const [address, port] = execFileSync(
-      "docker",
-      ["container", "inspect", "--format", bindings, container],
-      { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
-    )
-      .trim()
-      .split(" ");
-    return Number(port) ? { address: address || "0.0.0.0", port: Number(port) } : undefined;
-  } catch {
-    return undefined;
-  }
+  const inspected = await docker("container", "inspect", "--format", bindings, container);
+  const [address, port] = inspected.split(" ");
+  return Number(port) ? { address: address || "0.0.0.0", port: Number(port) } : undefined;
 }
+
+/** What a command of Docker prints; nothing where it fails. */
+const docker = (...args: string[]) =>
+  promisify(execFile)("docker", args).then(
+    ({ stdout }) => stdout.trim(),
+    () => "",
+  );

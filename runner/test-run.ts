@@ -9,6 +9,7 @@ import type {
   V1Secret,
 } from "@kubernetes/client-node" with { "resolution-mode": "import" };
 import type { LoadProfile } from "../k6/profile";
+import { root } from "../root";
 import { goEnvironment, outputArguments, plainEnvironment, sourceArguments } from "./k6";
 import { k6Memory } from "./needs";
 import type { Cluster } from "./types";
@@ -78,7 +79,7 @@ export interface Asked {
 /** The pod that asks InfluxDB and the target for an answer, and the script that it runs. */
 export function gateManifests(cluster: Cluster, asked: Asked[]): [V1ConfigMap, V1Pod] {
   const name = "gate";
-  const script = path.join(__dirname, "gate.k6.js");
+  const script = path.join(root, "runner/gate.k6.js");
   const k6 =
     "k6 run --quiet --summary-mode=disabled --no-usage-report --log-format=raw /gate/gate.js";
   return [

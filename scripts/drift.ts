@@ -56,12 +56,13 @@ interface Container {
 
 /** The containers that the stack's state knows, and whether they run. */
 export function containersOf(resources: Resource[]): Container[] {
-  return resources
-    .filter(({ type }) => type === "docker:index/container:Container")
-    .map(({ urn, outputs }) => {
-      const name = String(outputs?.name);
-      return { urn, name, running: isRunning(name) };
-    });
+  const known = resources.filter(({ type }) => type === "docker:index/container:Container");
+  if (known.length === 0) return [];
+  const states = new Map(statesOfContainers());
+  return known.map(({ urn, outputs }) => {
+    const name = String(outputs?.name);
+    return { urn, name, running: states.has(name) ? states.get(name) === "running" : undefined };
+  });
 }
 
 const isAdmin = ({ type }: Resource) => /^pulumi-nodejs:dynamic\/\w+:Admin$/.test(type);
@@ -85,17 +86,17 @@ export function serversInCluster(resources: Resource[]): { urns: string[]; urls:
 export async function start(names: string[]): Promise<void> {
   for (const name of names) {
     execFileSync("docker", ["start", name], { stdio: ["ignore", "ignore", "inherit"] });
-    const url = publishedUrl(name);
+    const url = await publishedUrl(name);
     if (url) await waitForAnswer(url, 60);
   }
 }
 
-function isRunning(name: string): boolean | undefined {
-  try {
-    const inspect = ["container", "inspect", "--format", "{{.State.Running}}", name];
-    const stdio: ["ignore", "pipe", "ignore"] = ["ignore", "pipe", "ignore"];
-    return execFileSync("docker", inspect, { encoding: "utf8", stdio }).trim() === "true";
-  } catch {
-    return undefined;
-  }
+/** Docker's containers by name, and the state of each, such as `running`. */
+function statesOfContainers(): [name: string, state: string][] {
+  const list = ["container", "ls", "--all", "--format", "{{.Names}} {{.State}}"];
+  const told = execFileSync("docker", list, { encoding: "utf8" });
+  return told.split("\n").flatMap((line) => {
+    const [names, state] = line.split(" ");
+    return names.split(",").map((name): [string, string] => [name, state]);
+  });
 }

@@ -1,6 +1,8 @@
 /** What `make up` needs on this machine, looked up and shown in one table. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
+import * as path from "node:path";
+import { promisify } from "node:util";
 import {
   type ClusterConfig,
   containerName,
@@ -28,7 +30,7 @@ export interface Prerequisite {
 const withoutIt = "or run make rehearse, the same test without Docker and Pulumi";
 
 /** The Pulumi command: the one on PATH, else the npm package's, which fetches it at first use. */
-export const pulumiCommand = firstLine("pulumi", "version") ? "pulumi" : "node_modules/.bin/pulumi";
+export const pulumiCommand = isOnPath("pulumi") ? "pulumi" : "node_modules/.bin/pulumi";
 
 /** Where packages keep what they can find out again. */
 const memoryOfImages = "node_modules/.cache/coupon-load-test/images.json";
@@ -37,18 +39,20 @@ export async function prerequisites(config: StackConfig, stack: string): Promise
   const { executor, platform, profile } = config;
   const here = platform.kind === "docker";
   const least = leastOf(profile);
-  const daemon = here ? [docker(least.memory)] : [];
-  const answers = daemon.some(({ todo }) => !todo);
-  return [
+  const daemon = here ? docker(least.memory) : undefined;
+  const imagesThere = async () =>
+    daemon && !(await daemon).todo ? images(config, memoryOfImages) : [];
+  const rows = await Promise.all([
     node(),
-    ...daemon,
+    daemon ?? [],
     pulumi(),
-    ...(here ? [disk(least.disk)] : []),
-    ...(await ports(config, stack)),
-    ...(answers ? await images(config, memoryOfImages) : []),
-    ...(executor.kind === "docker" ? [] : [k6(executor.binary)]),
-    ...(executor.kind === "kubernetes" ? await inCluster(executor, stack) : []),
-  ];
+    here ? disk(least.disk) : [],
+    ports(config, stack),
+    imagesThere(),
+    executor.kind === "docker" ? [] : k6(executor.binary),
+    executor.kind === "kubernetes" ? inCluster(executor, stack) : [],
+  ]);
+  return rows.flat();
 }
 
 function node(): Prerequisite {
@@ -58,9 +62,9 @@ function node(): Prerequisite {
 }
 
 /** Docker, which must have the bytes of memory that a run needs. */
-function docker(memory: number): Prerequisite {
+async function docker(memory: number): Promise<Prerequisite> {
   const name = "Docker";
-  if (!firstLine("docker", "--version")) {
+  if (!isOnPath("docker")) {
     return {
       name,
       found: "missing",
@@ -68,7 +72,7 @@ function docker(memory: number): Prerequisite {
       withoutIt,
     };
   }
-  const told = firstLine("docker", "info", "--format", "{{.ServerVersion}} {{.MemTotal}}");
+  const told = await firstLine("docker", "info", "--format", "{{.ServerVersion}} {{.MemTotal}}");
   const [, version, has] = /^(\S+) (\d+)$/.exec(told ?? "") ?? [];
   if (!version) {
     return {
@@ -83,9 +87,9 @@ function docker(memory: number): Prerequisite {
   return { name, found, todo: Number(has) < memory ? todo : undefined };
 }
 
-function pulumi(): Prerequisite {
+async function pulumi(): Promise<Prerequisite> {
   const name = "Pulumi CLI";
-  const version = firstLine(pulumiCommand, "version");
+  const version = await firstLine(pulumiCommand, "version");
   if (!version) {
     const todo = "it could not be downloaded, install it: https://www.pulumi.com/docs/install";
     return { name, found: "missing", todo, withoutIt };
@@ -107,7 +111,7 @@ function ports(config: StackConfig, stack: string): Promise<Prerequisite[]> {
     publishedPorts(config).map(async ({ key, port, service, address }) => {
       const name = `port ${port}`;
       if (await portIsFree(port, address)) return { name, found: "free" };
-      if (publishedBy(containerName(stack, service), port, address)) {
+      if (await publishedBy(containerName(stack, service), port, address)) {
         return { name, found: "this stack's own" };
       }
       const todo = `stop what listens on it, or choose another: make up ${key}=<port>`;
@@ -116,8 +120,8 @@ function ports(config: StackConfig, stack: string): Promise<Prerequisite[]> {
   );
 }
 
-function k6(binary: string): Prerequisite {
-  const [, version] = /^k6\S* v(\S+)/.exec(firstLine(binary, "version") ?? "") ?? [];
+async function k6(binary: string): Promise<Prerequisite> {
+  const [, version] = /^k6\S* v(\S+)/.exec((await firstLine(binary, "version")) ?? "") ?? [];
   if (version) return { name: binary, found: version, todo: otherThan("k6", version) };
   const todo =
     "install it, https://grafana.com/docs/k6/latest/set-up/install-k6, or say where it is by k6Binary";
@@ -210,14 +214,20 @@ function operator(owner: string | undefined, own: string, installs: boolean): Pr
 }
 
 /** The first line a command prints, or nothing when it cannot run or fails. */
-function firstLine(command: string, ...args: string[]): string | undefined {
-  try {
-    const output = execFileSync(command, args, {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    return output.trim().split("\n")[0] || undefined;
-  } catch {
-    return undefined;
-  }
+const firstLine = (command: string, ...args: string[]) =>
+  promisify(execFile)(command, args).then(
+    ({ stdout }) => stdout.trim().split("\n")[0] || undefined,
+    () => undefined,
+  );
+
+function isOnPath(command: string): boolean {
+  const folders = (process.env.PATH ?? "").split(path.delimiter);
+  return folders.some((folder) => {
+    try {
+      fs.accessSync(path.join(folder, command), fs.constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }

@@ -8,6 +8,7 @@ import * as path from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
 import { project } from "../config";
+import type { Resource } from "./drift";
 import { type EngineEvent, errorsIn, eventsOf } from "./events";
 import { pulumiCommand } from "./prerequisites";
 
@@ -18,14 +19,16 @@ export class Failure extends Error {}
 const stateFolder = ".state";
 
 export class Pulumi {
-  /** Has the stack's settings for this command, see `select`. */
+  /** Has the stack's settings for this command, see `create`. */
   readonly stackFile: string;
+  private readonly committed: string;
   /** What the last Pulumi that was run complained of first. */
   firstError?: string;
   /** Of this process: another one may work on the stack, or try to. */
   private readonly eventLog: string;
 
   constructor(private readonly stack: string) {
+    this.committed = `Pulumi.${stack}.yaml`;
     this.stackFile = path.join(stateFolder, `Pulumi.${stack}.yaml`);
     this.eventLog = path.join(stateFolder, `events.${stack}.${process.pid}`);
   }
@@ -67,21 +70,39 @@ export class Pulumi {
     }
   }
 
+  /** The resources in the stack's state, secrets in clear text; `undefined` if there is no stack. */
+  async resources(): Promise<Resource[] | undefined> {
+    const { ok, output } = await this.ask("stack", "export", "--show-secrets");
+    if (!ok) return undefined;
+    const all: Resource[] = JSON.parse(output).deployment.resources ?? [];
+    // Without those that an interrupted Pulumi has replaced, and not yet removed.
+    return all.filter((each) => !each.delete);
+  }
+
   /**
-   * Selects the stack, or gives Pulumi's complaint. Pulumi writes a new stack's encryption salt into
-   * the stack's file, which is committed: it gets a copy to work on instead, which keeps the salt.
+   * Makes the stack. Pulumi writes its encryption salt into the stack's file, which is committed: the
+   * copy that it gets to work on keeps the salt instead.
+   *
+   * @throws Failure with Pulumi's complaint
    */
-  async select(...create: "--create"[]): Promise<string | undefined> {
-    const committed = `Pulumi.${this.stack}.yaml`;
-    const before = readIfThere(committed);
-    const selected = await this.ask("stack", "select", ...create);
-    if (!selected.ok) return selected.complaint.trim() || "it does not say why";
-    const saltOf = (text: string) => parse(text)?.encryptionsalt;
-    const salt = saltOf(readIfThere(committed)) ?? saltOf(readIfThere(this.stackFile));
-    if (before) fs.writeFileSync(committed, before);
-    const missing = salt && !saltOf(before) ? `\nencryptionsalt: ${salt}\n` : "";
-    fs.writeFileSync(this.stackFile, before + missing);
-    return undefined;
+  async create() {
+    const before = readIfThere(this.committed);
+    const { ok, complaint } = await this.ask("stack", "select", "--create");
+    const salt = saltOf(readIfThere(this.committed));
+    if (before) fs.writeFileSync(this.committed, before);
+    if (!ok) {
+      const why = complaint.trim() || "it does not say why";
+      throw new Failure(`Pulumi cannot create the stack ${this.stack}: ${why}`);
+    }
+    if (salt) fs.writeFileSync(this.stackFile, `encryptionsalt: ${salt}\n`);
+  }
+
+  /** Gives Pulumi its copy of the stack's settings, as they are now. */
+  copySettings() {
+    const settings = readIfThere(this.committed);
+    const salt = saltOf(readIfThere(this.stackFile));
+    const missing = salt && !saltOf(settings) ? `\nencryptionsalt: ${salt}\n` : "";
+    fs.writeFileSync(this.stackFile, settings + missing);
   }
 
   /** Removes a stack in which nothing is left. */
@@ -171,6 +192,8 @@ function isAlive(pid: number): boolean {
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
+
+const saltOf = (settings: string): string | undefined => parse(settings)?.encryptionsalt;
 
 const readIfThere = (file: string) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "");
 

@@ -39,21 +39,19 @@ const pulumi = new Pulumi(stack);
 
 const commands: Record<string, () => Promise<void>> = {
   async up() {
-    await prepare();
+    const { all } = await prepare();
     const before = latestRun(stack);
-    const again = await testAgain(before);
-    await putServersBack();
-    await finishRotation();
+    await finishRotation((await putServersBack(all)) ?? all);
     // It looks at all that is there first, so that what was changed by hand is put back.
     const settled = ["--yes", "--skip-preview", "--refresh", ...changes()];
-    const exitCode = await pulumi.run("up", ...settled, ...again);
+    const exitCode = await pulumi.run("up", ...settled, ...testAgain(before, all));
     conclude(exitCode, before?.id);
   },
   async preview() {
     const file = "preview.md";
     fs.rmSync(file, { force: true });
-    const config = await prepare();
-    const args = ["preview", "--diff", ...changes(), ...(await testAgain(latestRun(stack)))];
+    const { config, all } = await prepare();
+    const args = ["preview", "--diff", ...changes(), ...testAgain(latestRun(stack), all)];
     const { exitCode, shown, events } = await pulumi.observe(...args);
     if (exitCode !== 0) throw endedBadly(exitCode);
     const preview = previewOf(events, loadTestUrn);
@@ -63,16 +61,14 @@ const commands: Record<string, () => Promise<void>> = {
     console.log(`\n${loadTestLine(preview)}\nas Markdown  ${file}`);
   },
   async load() {
-    await prepare();
-    await requireUp();
+    requireUp((await prepare()).all);
     const before = latestRun(stack);
     const again = ["--target-replace", loadTestUrn];
     const exitCode = await pulumi.run("up", "--yes", "--skip-preview", ...changes(), ...again);
     conclude(exitCode, before?.id);
   },
   async drift() {
-    await prepare();
-    await requireUp();
+    requireUp((await prepare()).all);
     const looked = await pulumi.look("refresh", "--preview-only", ...changes());
     const { rows, unseen } = driftOf(looked.events);
     if (rows.length > 0) console.log(`${columns([["resource", "by hand"], ...rows])}\n`);
@@ -87,13 +83,12 @@ const commands: Record<string, () => Promise<void>> = {
     console.log("nothing was changed by hand");
   },
   async rotate() {
-    await prepare();
-    if (!(await isUp())) throw notUp();
-    await putServersBack();
+    const { all } = await prepare();
+    if (!isUp(all)) throw notUp();
     // Nobody knows a password that was made and never came to be used, if it is made anew here.
-    await finishRotation();
+    await finishRotation((await putServersBack(all)) ?? all);
     // The test is no part of it: no load is made by surprise. It gets new passwords when it runs.
-    const { passwords, holders } = rotationOf(await resources(), loadTestUrn);
+    const { passwords, holders } = rotationOf((await pulumi.resources()) ?? [], loadTestUrn);
     const anew = passwords.flatMap((urn) => ["--target-replace", urn]);
     if ((await pulumi.run("up", ...only(holders), ...anew)) !== 0) throw halfRotated();
     console.log(`all passwords are new; Grafana's login: make password${ofThisStack}`);
@@ -119,8 +114,9 @@ const commands: Record<string, () => Promise<void>> = {
   },
   async destroy() {
     pulumi.selectBackend();
-    if (!(await pulumi.select())) {
-      const all = await resources();
+    const all = await pulumi.resources();
+    if (all) {
+      pulumi.copySettings();
       const kept = all.filter(({ protect }) => protect);
       if (kept.length > 0) {
         // The order of a state is that in which its resources came to be ready.
@@ -183,17 +179,12 @@ const commands: Record<string, () => Promise<void>> = {
   },
 };
 
-/** The resources in the stack's state, secrets in clear text; none before the first `up`. */
-async function resources(): Promise<Resource[]> {
-  const { ok, output } = await pulumi.ask("stack", "export", "--show-secrets");
-  const all: Resource[] = ok ? (JSON.parse(output).deployment.resources ?? []) : [];
-  // Without those that an interrupted Pulumi has replaced, and not yet removed.
-  return all.filter((each) => !each.delete);
-}
-
-/** Has all servers run that were stopped or removed by hand: what is in them is looked at next. */
-async function putServersBack(): Promise<void> {
-  const all = await resources();
+/**
+ * Has all servers run that were stopped or removed by hand: what is in them is looked at next.
+ *
+ * @returns the resources as they are then, if that has changed them
+ */
+async function putServersBack(all: Resource[]): Promise<Resource[] | undefined> {
   const away = containersOf(all).filter(({ running }) => !running);
   const gone = away.filter(({ running }) => running === undefined).map(({ urn }) => urn);
   // Their volumes may be gone, too: who may look into the servers is made again with them.
@@ -204,9 +195,12 @@ async function putServersBack(): Promise<void> {
 
   const { urns, urls } = serversInCluster(all);
   const answers = await Promise.allSettled(urls.map((url) => waitForAnswer(url, 5)));
-  if (answers.every(({ status }) => status === "fulfilled")) return;
-  await makeAgain(urns);
-  console.log("put back: the servers in the cluster\n");
+  const silent = answers.some(({ status }) => status === "rejected");
+  if (silent) {
+    await makeAgain(urns);
+    console.log("put back: the servers in the cluster\n");
+  }
+  return gone.length > 0 || silent ? pulumi.resources() : undefined;
 }
 
 /** Has Pulumi look at these resources alone, and put them back. */
@@ -221,7 +215,7 @@ async function makeAgain(urns: string[]) {
 /** What is in the stack's state: the outputs of a stack itself come only with its first passed run. */
 async function exported() {
   pulumi.selectBackend();
-  return lookUp(await resources());
+  return lookUp((await pulumi.resources()) ?? []);
 }
 
 function lookUp(all: Resource[]) {
@@ -238,7 +232,7 @@ function lookUp(all: Resource[]) {
 /** What is needed to work on what is in the servers of a stack that is up. */
 async function running(): Promise<RunningStack> {
   pulumi.selectBackend();
-  const all = await requireUp();
+  const all = requireUp((await pulumi.resources()) ?? []);
   if (serversInCluster(all).urns.length > 0) {
     throw new Failure(
       `the servers of stack ${stack} are in a cluster, whose volumes it does not copy: take ` +
@@ -271,14 +265,20 @@ function nothingElse(given: string[], usage: string) {
   if (given.length > 0) throw new Failure(usage);
 }
 
-/** Checks the settings and the machine, then has the stack ready to be worked on. */
+/**
+ * Checks the settings and the machine, then has the stack ready to be worked on.
+ *
+ * @returns the settings, and the resources in the stack's state
+ */
 async function prepare() {
   const config = parseConfig(readSettings(stack, settings), process.cwd());
-  await checkMachine(config);
   pulumi.selectBackend();
-  const complaint = await pulumi.select("--create");
-  if (complaint) throw new Failure(`Pulumi cannot create the stack ${stack}: ${complaint}`);
-  return config;
+  const known = pulumi.resources();
+  await checkMachine(config);
+  const all = await known;
+  if (!all) await pulumi.create();
+  pulumi.copySettings();
+  return { config, all: all ?? [] };
 }
 
 /** What a run makes in a cluster by itself, so that Pulumi does not show it. */
@@ -312,13 +312,11 @@ const changes = () => [
 ];
 
 /** A test that failed is run again, though nothing has changed since. */
-const testAgain = async (newest?: Summary) =>
-  newest?.verdict === "failed" && (await isUp()) ? ["--replace", loadTestUrn] : [];
+const testAgain = (newest: Summary | undefined, all: Resource[]) =>
+  newest?.verdict === "failed" && isUp(all) ? ["--replace", loadTestUrn] : [];
 
 /** Whether the stack has been brought up before, so that its load test can be named. */
-async function isUp(): Promise<boolean> {
-  return (await pulumi.ask("stack", "--show-urns")).output.includes(loadTestUrn);
-}
+const isUp = (all: Resource[]) => all.some(({ urn }) => urn === loadTestUrn);
 
 const notUp = () => new Failure(`stack ${stack} is not up: run make up first`);
 
@@ -326,9 +324,8 @@ const halfRotated = () =>
   new Failure(`not every part has its new password yet; make up${ofThisStack} finishes that`);
 
 /** Refuses a stack that is not up, or in which not every part has its new password. */
-async function requireUp(): Promise<Resource[]> {
-  const all = await resources();
-  if (!all.some(({ urn }) => urn === loadTestUrn)) throw notUp();
+function requireUp(all: Resource[]): Resource[] {
+  if (!isUp(all)) throw notUp();
   if (rotationOf(all, loadTestUrn).late.length > 0) throw halfRotated();
   return all;
 }
@@ -337,8 +334,8 @@ async function requireUp(): Promise<Resource[]> {
  * Has every part go by the passwords that there are, if a rotation ended half-way. Before anything
  * is looked at: that would be done by the passwords of before.
  */
-async function finishRotation(): Promise<void> {
-  const { passwords, holders, late } = rotationOf(await resources(), loadTestUrn);
+async function finishRotation(all: Resource[]): Promise<void> {
+  const { passwords, holders, late } = rotationOf(all, loadTestUrn);
   if (late.length === 0) return;
   console.log("a change of passwords ended half-way; it is finished first\n");
   if ((await pulumi.run("up", ...only([...passwords, ...holders]))) !== 0) throw halfRotated();

@@ -8,7 +8,8 @@ import { parse } from "yaml";
 import { project } from "../../config";
 import { query } from "../../runner/influxdb";
 import { GrafanaApi } from "../support/grafana";
-import { Clone, printed, root, stackImages, type Settings } from "../support/stack";
+import { root } from "../../root";
+import { Clone, printed, stackImages, type Settings } from "../support/stack";
 import { succeeds } from "../support/succeeds";
 
 let missing: string | undefined;

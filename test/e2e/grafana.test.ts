@@ -9,11 +9,12 @@ import { history } from "../../dashboards/queries";
 import { route } from "../../k6/profile";
 import { Digest } from "../../runner/digest";
 import { query, write } from "../../runner/influxdb";
+import { root } from "../../root";
 import { freePort } from "../../runner/ports";
 import { browser, GrafanaPages, withPage } from "../support/browser";
 import { GrafanaApi } from "../support/grafana";
 import { otherImage } from "../support/images";
-import { Clone, freePorts, printed, root, stackImages, type Settings } from "../support/stack";
+import { Clone, freePorts, printed, stackImages, type Settings } from "../support/stack";
 import { succeeds } from "../support/succeeds";
 
 const latencies = {

@@ -7,6 +7,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { root } from "../../root";
 import { namespaceName } from "../../config";
 import { filled, markdownTable } from "../../runner/report";
 import { Cluster } from "../support/kubernetes";
@@ -17,7 +18,6 @@ import {
   freePorts,
   printed,
   revealed,
-  root,
   clusterImages,
   type Ended,
   type Settings,

@@ -5,7 +5,8 @@ import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { Clone, root, stackImages } from "../support/stack";
+import { root } from "../../root";
+import { Clone, stackImages } from "../support/stack";
 
 interface Step {
   run?: string;

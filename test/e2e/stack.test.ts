@@ -8,6 +8,7 @@ import { createServer, type AddressInfo } from "node:net";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { root } from "../../root";
 import { query, write } from "../../runner/influxdb";
 import { freePort, portIsFree } from "../../runner/ports";
 import { browser, withPage } from "../support/browser";
@@ -17,7 +18,6 @@ import {
   freePorts,
   printed,
   revealed,
-  root,
   run,
   stackImages,
   type Ended,

@@ -2,10 +2,11 @@
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { root } from "../../root";
 import { markdownTable } from "../../runner/report";
 
 /** This repository. */
-const root = path.resolve(__dirname, "../..");
+
 const partsFolder = path.join(root, "build/e2e/reliability");
 
 /** What came of a fault. */

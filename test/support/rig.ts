@@ -14,12 +14,10 @@ import { defaultProfile, defaultThresholds, ownScript } from "../../k6/profile";
 import { prepareParts, type Parts } from "../../rehearsal/parts";
 import * as processes from "../../rehearsal/processes";
 import { query, type Series } from "../../runner/influxdb";
+import { root } from "../../root";
 import { freePort } from "../../runner/ports";
 import { asAdmin, type Admin } from "../../runner/schema";
 import { RunFailure, type Credentials, type RunRequest, type Summary } from "../../runner/types";
-
-/** This repository. */
-const root = path.resolve(__dirname, "../..");
 
 /** Everything that runs. If the tests are interrupted, it is ended without a word. */
 const children = new Set<ChildProcess>();
@@ -187,7 +185,7 @@ export class Rig {
     for (const name of ["node_modules", "runner", "k6"]) {
       fs.symlinkSync(path.join(root, name), path.join(folder, name), "junction");
     }
-    const child = spawn("node", ["--import", "tsx", "runner/main.ts"], {
+    const child = spawn("node", [path.join(root, "launch.js"), "runner/main.ts"], {
       cwd: folder,
       env: { ...process.env, ...env, LOAD_TEST: JSON.stringify(request) },
     });

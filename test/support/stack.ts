@@ -6,12 +6,10 @@ import * as os from "node:os";
 import * as path from "node:path";
 import type { Readable } from "node:stream";
 import { parse } from "yaml";
+import { root } from "../../root";
 import { portFor } from "../../runner/ports";
 import type { DockerDaemon } from "./docker-daemon";
 import { testImages, type ImageKey, type Images, type OperatorImageKey } from "./images";
-
-/** This repository. */
-export const root = path.resolve(__dirname, "../..");
 
 /**
  * What this process's environment has and a user's has not: another Pulumi backend, variables of an

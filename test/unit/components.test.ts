@@ -1222,7 +1222,7 @@ describe("the load test", () => {
   test("runs the runner, with its request in clear text and the logins on standard input", async () => {
     const { command, text } = await build();
     expect(command.inputs).toEqual({
-      interpreter: ["node", "--import", "tsx"],
+      interpreter: ["node", "launch.js"],
       create: "runner/main.ts",
       environment: { LOAD_TEST: text },
       stdin: secret(

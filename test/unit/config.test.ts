@@ -61,7 +61,7 @@ describe("Pulumi.yaml", () => {
     expect(manifest.name).toBe(project);
     expect(manifest.runtime).toEqual({
       name: "nodejs",
-      options: { typescript: true, tsconfig: "tsconfig.pulumi.json", packagemanager: "npm" },
+      options: { typescript: false, packagemanager: "npm" },
     });
   });
 

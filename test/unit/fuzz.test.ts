@@ -356,7 +356,7 @@ describe("names", () => {
     fs.symlinkSync(path.join(root, "node_modules"), path.join(project, "node_modules"));
     const { stderr, status } = spawnSync(
       process.execPath,
-      ["--import", "tsx", path.join(root, "scripts/stack.ts"), "compare", ...args],
+      [path.join(root, "launch.js"), "scripts/stack.ts", "compare", ...args],
       {
         cwd: project,
         env: { ...process.env, PATH: `${path.join(place, "bin")}:${process.env.PATH}` },
@@ -489,7 +489,7 @@ describe("make", () => {
     ["up", "name=staging"],
   ])("%s %s is a key and a value, and nothing else", (command, setting) => {
     expect(make([command, setting]).got).toEqual([
-      ...["--import", "tsx", "scripts/stack.ts", command, "dev", setting],
+      ...["launch.js", "scripts/stack.ts", command, "dev", setting],
     ]);
   });
 

@@ -5,7 +5,6 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { buffer, text } from "node:stream/consumers";
-import { pathToFileURL } from "node:url";
 import * as tar from "tar-stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { run } from "../../dashboards/queries";
@@ -1737,8 +1736,7 @@ describe("the latest run", () => {
 describe("a command of the stack", () => {
   /** Starts a program of `runner/` as the stack does, but in the temporary folder. */
   async function start(file: string, env: Record<string, string>, stdin = "") {
-    const tsx = pathToFileURL(require.resolve("tsx")).href;
-    const args = ["--import", tsx, path.join(project, file)];
+    const args = [path.join(project, "launch.js"), file];
     const child = spawn(process.execPath, args, { env: { ...process.env, ...env } });
     child.stdin.end(stdin);
     const closed = once(child, "close");
