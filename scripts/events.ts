@@ -1,4 +1,5 @@
 /** The events of Pulumi's engine, as far as they are of interest. */
+import * as fs from "node:fs";
 
 /** What a step does to a resource: its inputs and outputs before and after. */
 export interface Step {
@@ -21,7 +22,9 @@ export interface EngineEvent {
   resourcePreEvent?: { metadata: Step };
   /** After a step. */
   resOutputsEvent?: { metadata: Step };
-  diagnosticEvent?: { severity: string; message: string };
+  diagnosticEvent?: { severity: string; message: string; urn?: string };
+  /** At the end: how many resources each operation changed. */
+  summaryEvent?: { resourceChanges: Record<string, number> };
 }
 
 /** Reads events, one a line; a Pulumi that was killed leaves a torn one. Secrets are `[secret]` in them. */
@@ -33,6 +36,25 @@ export const eventsOf = (lines: string): EngineEvent[] =>
       return [];
     }
   });
+
+/** Gives the events that have come into a file since it was asked before; the file may not be there yet. */
+export function newEvents(file: string): () => EngineEvent[] {
+  let read = 0;
+  return () => {
+    if (!fs.existsSync(file)) return [];
+    const handle = fs.openSync(file, "r");
+    try {
+      const bytes = Buffer.alloc(fs.fstatSync(handle).size - read);
+      fs.readSync(handle, bytes, 0, bytes.length, read);
+      // The last line may still be written.
+      const whole = bytes.subarray(0, bytes.lastIndexOf("\n") + 1);
+      read += whole.length;
+      return eventsOf(whole.toString());
+    } finally {
+      fs.closeSync(handle);
+    }
+  };
+}
 
 /** What Pulumi's engine complained of, in its order, each in one line. */
 export function errorsIn(events: EngineEvent[]): string[] {

@@ -9,8 +9,9 @@ import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
 import { project } from "../config";
 import type { Resource } from "./drift";
-import { type EngineEvent, errorsIn, eventsOf } from "./events";
+import { type EngineEvent, errorsIn, eventsOf, nameOf, newEvents } from "./events";
 import { pulumiCommand } from "./prerequisites";
+import { type Expected, Progress } from "./progress";
 
 /** A failure told in one line. */
 export class Failure extends Error {}
@@ -24,12 +25,19 @@ export class Pulumi {
   private readonly committed: string;
   /** What the last Pulumi that was run complained of first. */
   firstError?: string;
+  /** All that Pulumi said for this command, and when its engine did what. */
+  readonly log: string;
   /** Of this process: another one may work on the stack, or try to. */
   private readonly eventLog: string;
 
-  constructor(private readonly stack: string) {
+  constructor(
+    private readonly stack: string,
+    /** What there will be to see; who knows more says so. */
+    public expected: Expected,
+  ) {
     this.committed = `Pulumi.${stack}.yaml`;
     this.stackFile = path.join(stateFolder, `Pulumi.${stack}.yaml`);
+    this.log = path.join(stateFolder, `${stack}.log`);
     this.eventLog = path.join(stateFolder, `events.${stack}.${process.pid}`);
   }
 
@@ -52,9 +60,12 @@ export class Pulumi {
       }
     }
     env.PULUMI_SKIP_UPDATE_CHECK ??= "true";
+    // From Node.js 22.1 on: half of the time that Pulumi's packages take to load.
+    env.NODE_COMPILE_CACHE ??= path.resolve("node_modules/.cache/node");
     // `--event-log` is one of the flags that Pulumi keeps for tools.
     env.PULUMI_DEBUG_COMMANDS = "true";
     this.dropStaleLocks();
+    fs.writeFileSync(this.log, "");
   }
 
   /**
@@ -118,24 +129,50 @@ export class Pulumi {
   }
 
   /**
-   * Runs Pulumi for the person at the terminal; gives its exit code.
+   * Runs Pulumi for the person at the terminal, who sees what it does; what it says itself goes to the
+   * log. Gives its exit code.
    *
    * @throws Failure when another one works on the stack
    */
   async run(...args: string[]): Promise<number> {
-    const child = this.start(args, ["inherit", "inherit", "pipe"]);
+    const log = (line: string) =>
+      fs.appendFileSync(this.log, `[${(performance.now() / 1000).toFixed(2)} s] ${line}\n`);
+    log(`pulumi ${args[0]}`);
+    const steps = this.expected.resources * (args.includes("--refresh") ? 2 : 1);
+    const usual = this.usualSeconds();
+    const progress = new Progress(this.expected, steps, usual[args[0]] ?? 0);
+    const child = this.start(args, ["inherit", "pipe", "pipe"]);
     let complaint = "";
+    child.stdout!.setEncoding("utf8").on("data", (text) => fs.appendFileSync(this.log, text));
     child.stderr!.setEncoding("utf8").on("data", (text) => {
-      process.stderr.write(text);
+      fs.appendFileSync(this.log, text);
       complaint += text;
     });
+    const seen: EngineEvent[] = [];
+    const news = newEvents(this.eventLog);
+    const look = () => {
+      for (const event of news()) {
+        const step = event.resOutputsEvent?.metadata ?? event.resourcePreEvent?.metadata;
+        if (step)
+          log(`${nameOf(step.urn)} ${step.op} ${event.resOutputsEvent ? "ends" : "begins"}`);
+        progress.take(event);
+        seen.push(event);
+      }
+    };
+    const looking = setInterval(look, 100);
     const code = await ended(child);
-    this.loggedEvents();
+    clearInterval(looking);
+    look();
+    progress.end();
+    fs.rmSync(this.eventLog, { force: true });
+    [this.firstError] = errorsIn(seen);
     if (/currently locked by|update is currently in progress/.test(complaint)) {
       throw new Failure(
         `another make or pulumi works on stack ${this.stack}: wait until it has ended`,
       );
     }
+    if (code !== 0 && !this.firstError) process.stderr.write(complaint);
+    if (code === 0) this.keepUsual({ ...usual, [args[0]]: progress.seconds });
     return code;
   }
 
@@ -169,6 +206,15 @@ export class Pulumi {
   async look(...args: string[]) {
     const answer = await this.ask(...args, "--event-log", this.eventLog);
     return { ...answer, events: this.loggedEvents() };
+  }
+
+  private usualSeconds(): Record<string, number> {
+    const known = readIfThere(path.join(stateFolder, `${this.stack}.seconds.json`));
+    return known ? JSON.parse(known) : {};
+  }
+
+  private keepUsual(seconds: Record<string, number>) {
+    fs.writeFileSync(path.join(stateFolder, `${this.stack}.seconds.json`), JSON.stringify(seconds));
   }
 
   private start(args: string[], stdio: ("inherit" | "pipe")[]): ChildProcess {

@@ -8,6 +8,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { containerName, namespaceName, parseConfig, project, type StackConfig } from "../config";
+import { ownScript } from "../k6/profile";
 import { removeLeftContainers } from "../runner/docker";
 import { waitForAnswer } from "../runner/gate";
 import { runOf } from "../runner/ledger";
@@ -35,7 +36,11 @@ import { keyAndValue, readSettings, requireStackName } from "./settings";
 
 const [command, stack, ...settings] = process.argv.slice(2);
 
-const pulumi = new Pulumi(stack);
+const loadTestUrn =
+  `urn:pulumi:${stack}::${project}::` +
+  `coupon-load-test:index:LoadTest$command:local:Command::load-test-run`;
+
+const pulumi = new Pulumi(stack, { loadTestUrn, resources: 0 });
 
 const commands: Record<string, () => Promise<void>> = {
   async up() {
@@ -278,6 +283,9 @@ async function prepare() {
   const all = await known;
   if (!all) await pulumi.create();
   pulumi.copySettings();
+  const { script, profile } = config;
+  const shown = script === ownScript ? { profile } : {};
+  pulumi.expected = { loadTestUrn, ...shown, resources: all?.length ?? 0 };
   return { config, all: all ?? [] };
 }
 
@@ -300,10 +308,6 @@ async function checkMachine(config: StackConfig) {
 
 /** What a hint adds to a command of make. */
 const ofThisStack = stack === "dev" ? "" : ` STACK=${stack}`;
-
-const loadTestUrn =
-  `urn:pulumi:${stack}::${project}::` +
-  `coupon-load-test:index:LoadTest$command:local:Command::load-test-run`;
 
 /** The settings of the command line hold for this command alone: they go into the copy. */
 const changes = () => [
@@ -350,7 +354,7 @@ const only = (urns: string[]) => [
 const endedBadly = (exitCode: number) =>
   new Failure(
     `Pulumi ended with exit code ${exitCode}` +
-      (pulumi.firstError ? `: ${pulumi.firstError}` : "; its first error above says why"),
+      (pulumi.firstError ? `: ${pulumi.firstError}` : `; all that it said is in ${pulumi.log}`),
   );
 
 /** The page that k6 made of a run; the runners of a cluster leave none. */

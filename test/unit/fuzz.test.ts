@@ -471,7 +471,7 @@ describe("make", () => {
             return;
           }
           expect(said).toBe("");
-          const [script, ...rest] = got!.slice(2);
+          const [script, ...rest] = got!.slice(1);
           const before = command === "rehearse" ? [] : [command];
           expect(script).toBe(`scripts/${before.length > 0 ? "stack" : "rehearse"}.ts`);
           expect(rest.slice(0, before.length + 1)).toEqual([...before, trimmed(stack)]);
