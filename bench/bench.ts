@@ -122,12 +122,17 @@ function sections({ samples, rates, cardinality, panels, long, startup }: Result
     })),
     section("From a command to the first request", startup, ({ images, table }) => ({
       text:
-        `Images, the same for both: ${images}. Cold: images are there, but no container and no ` +
-        "volume. docker-compose is the guide's file, then its manual steps without the human: the " +
-        "database made in InfluxDB's console, and k6 started on this machine. Its Grafana has " +
-        "neither data source nor dashboard then; that of `make up` has both, and passwords, and " +
-        "k6 has waited until all of it works. Warm: the stack runs, and another test is started.",
+        `To the first request, unless a row says otherwise. Images, the same for all: ${images}. ` +
+        "Cold: images are there, but no container and no volume. docker-compose is the guide's file, " +
+        "then its manual steps without the human: the database made in InfluxDB's console, and k6 " +
+        "started on this machine; its Grafana is not waited for, and has neither data source nor " +
+        "dashboard. The one that waits has both out of files. Warm: the stack runs, and another test " +
+        "is started.",
       table,
+    })),
+    section("Where that time goes", startup, ({ profile }) => ({
+      text: "Seconds of each part of a command, medians, by the command's own log in `.state/`.",
+      table: profile,
     })),
   ];
 }
@@ -175,17 +180,25 @@ function goals({ rates, panels, long, startup }: Results): Goal[] {
       result: `${number(figures.seconds, 1)} s for ${number(figures.most)}`,
       met: figures.seconds <= 60,
     })),
-    goal(
-      "`make up` to the first request within 1.5 times docker-compose",
-      "startup",
-      startup,
-      ({ cold, warm }) => ({
-        result: `${cold.toFixed(2)} times cold, ${warm.toFixed(2)} times warm`,
-        met: cold <= 1.5,
-      }),
+    ...startupGoals.map(([text, most, figure]) =>
+      goal(text, "startup", startup, (figures) => ({
+        result:
+          figure === "preview"
+            ? `${figures.preview.toFixed(1)} s`
+            : `${figures[figure].toFixed(2)} times`,
+        met: figures[figure] <= most,
+      })),
     ),
   ];
 }
+
+const startupGoals: [text: string, most: number, figure: "cold" | "load" | "again" | "preview"][] =
+  [
+    ["a cold `make up` takes 1.3 times the docker-compose that waits for Grafana", 1.3, "cold"],
+    ["`make load` takes twice as long as `docker run` of k6", 2, "load"],
+    ["a second `make up` takes 3 times the second `docker-compose up`", 3, "again"],
+    ["`make preview` takes 2 s", 2, "preview"],
+  ];
 
 const inWords = ({ met }: Goal) => (met === undefined ? "not measured" : met ? "met" : "not met");
 

@@ -86,19 +86,23 @@ export async function runLoadTest(
   };
   try {
     const executor = executorFor(request, credentials, say);
-    const [k6Version] = await Promise.all([
+    // Each takes its time; what is wrong first in this order is what is told.
+    const [version, open, read] = await Promise.allSettled([
       executor.version(signal),
       gate(request, credentials, signal),
+      inspect(executor, id, dir, signal),
     ]);
+    const k6Version = valueOf(version);
+    valueOf(open);
     summary.k6Version = k6Version;
     const instead = otherThan("k6", k6Version);
     if (instead) throw new RunFailure(`k6 is ${k6Version}, but ${instead}`);
+    const declared = valueOf(read);
     const source = { influxdb: request.influxdb, reader: credentials.reader };
     entry.baseline = await findBaseline(source, request);
     say(`run ${id}: gate open, k6 ${k6Version} starts (${request.script})`);
 
     summary.warnings.push(...strayOptions());
-    const declared = await inspect(executor, id, dir, signal);
     await requireRetention(source, declared);
     const scope = hooksOf(declared).length > 0 ? testOnly(id) : run(id);
     const watched = watch(source, credentials.writer, id, scope, say);
@@ -187,6 +191,12 @@ export async function runLoadTest(
   }
 }
 
+/** @throws what went wrong */
+function valueOf<T>(settled: PromiseSettledResult<T>): T {
+  if (settled.status === "rejected") throw settled.reason;
+  return settled.value;
+}
+
 /** Says which of k6's variables are set here: a run goes by its configuration alone. */
 function strayOptions(): string[] {
   const stray = strayVariables(process.env);
@@ -205,12 +215,16 @@ async function inspect(
   const stop = AbortSignal.any([signal, AbortSignal.timeout(300_000)]);
   const end = await executor.inspect(id, dir, inspectEntry(mark), stop);
   const [exports] = takeTold(dir, mark);
-  if (signal.aborted) throw new RunFailure("the run was interrupted");
+  const log = path.join(dir, "k6.log");
+  if (signal.aborted) {
+    fs.rmSync(log, { force: true });
+    throw new RunFailure("the run was interrupted");
+  }
   const why = endingOf(end);
   if (why) throw new RunFailure(why);
-  if (exports === undefined) throw new RunFailure(`k6 did not read the script, see ${dir}/k6.log`);
+  if (exports === undefined) throw new RunFailure(`k6 did not read the script, see ${log}`);
   // What its start has said is said again when it runs.
-  fs.rmSync(path.join(dir, "k6.log"));
+  fs.rmSync(log);
   return declaredBy(end.options, exports.split(","));
 }
 

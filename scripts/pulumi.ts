@@ -1,5 +1,5 @@
 /** Pulumi's command line for one stack: its backend, its settings, what it shows and what it says. */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import * as crypto from "node:crypto";
 import { once } from "node:events";
 import * as fs from "node:fs";
@@ -135,58 +135,76 @@ export class Pulumi {
    * @throws Failure when another one works on the stack
    */
   async run(...args: string[]): Promise<number> {
-    const log = (line: string) =>
-      fs.appendFileSync(this.log, `[${(performance.now() / 1000).toFixed(2)} s] ${line}\n`);
-    log(`pulumi ${args[0]}`);
     const steps = this.expected.resources * (args.includes("--refresh") ? 2 : 1);
     const usual = this.usualSeconds();
     const progress = new Progress(this.expected, steps, usual[args[0]] ?? 0);
-    const child = this.start(args, ["inherit", "pipe", "pipe"]);
+    const { code } = await this.follow(
+      args,
+      (text) => fs.appendFileSync(this.log, text),
+      (event) => progress.take(event),
+    ).finally(() => progress.end());
+    if (code === 0) this.keepUsual({ ...usual, [args[0]]: progress.seconds });
+    return code;
+  }
+
+  /** Runs Pulumi and shows what it says; gives that, without its colours, and what the engine told. */
+  async observe(...args: string[]) {
+    const color = process.stdout.isTTY ? "always" : "never";
+    let shown = "";
+    const { code, events } = await this.follow([...args, "--color", color], (text) => {
+      process.stdout.write(text);
+      shown += text;
+    });
+    return { exitCode: code, shown: stripVTControlCharacters(shown), events };
+  }
+
+  /**
+   * Runs Pulumi to its end, with its events as they come. Its complaints go to the log; they are shown
+   * where its engine told of no error.
+   *
+   * @throws Failure when another one works on the stack
+   */
+  private async follow(
+    args: string[],
+    hear: (text: string) => void,
+    take: (event: EngineEvent) => void = () => undefined,
+  ) {
+    const log = (line: string) =>
+      fs.appendFileSync(this.log, `[${(performance.now() / 1000).toFixed(2)} s] ${line}\n`);
+    log(`pulumi ${args[0]}`);
+    const all = [...args, "--stack", this.stack, "--event-log", this.eventLog];
+    const child = spawn(pulumiCommand, all, { stdio: ["inherit", "pipe", "pipe"] });
     let complaint = "";
-    child.stdout!.setEncoding("utf8").on("data", (text) => fs.appendFileSync(this.log, text));
-    child.stderr!.setEncoding("utf8").on("data", (text) => {
+    child.stdout.setEncoding("utf8").on("data", hear);
+    child.stderr.setEncoding("utf8").on("data", (text) => {
       fs.appendFileSync(this.log, text);
       complaint += text;
     });
-    const seen: EngineEvent[] = [];
+    const events: EngineEvent[] = [];
     const news = newEvents(this.eventLog);
     const look = () => {
       for (const event of news()) {
         const step = event.resOutputsEvent?.metadata ?? event.resourcePreEvent?.metadata;
-        if (step)
-          log(`${nameOf(step.urn)} ${step.op} ${event.resOutputsEvent ? "ends" : "begins"}`);
-        progress.take(event);
-        seen.push(event);
+        const when = event.resOutputsEvent ? "ends" : "begins";
+        if (step) log(`${nameOf(step.urn)} ${step.op} ${when}`);
+        take(event);
+        events.push(event);
       }
     };
     const looking = setInterval(look, 100);
-    const code = await ended(child);
+    const [code] = await once(child, "close");
     clearInterval(looking);
     look();
-    progress.end();
+    log("pulumi has ended");
     fs.rmSync(this.eventLog, { force: true });
-    [this.firstError] = errorsIn(seen);
+    [this.firstError] = errorsIn(events);
     if (/currently locked by|update is currently in progress/.test(complaint)) {
       throw new Failure(
         `another make or pulumi works on stack ${this.stack}: wait until it has ended`,
       );
     }
     if (code !== 0 && !this.firstError) process.stderr.write(complaint);
-    if (code === 0) this.keepUsual({ ...usual, [args[0]]: progress.seconds });
-    return code;
-  }
-
-  /** As `run`; also gives what was shown, without its colours, and what the engine told. */
-  async observe(...args: string[]) {
-    const color = process.stdout.isTTY ? "always" : "never";
-    const child = this.start([...args, "--color", color], ["inherit", "pipe", "inherit"]);
-    let text = "";
-    child.stdout!.setEncoding("utf8").on("data", (data) => {
-      process.stdout.write(data);
-      text += data;
-    });
-    const exitCode = await ended(child);
-    return { exitCode, shown: stripVTControlCharacters(text), events: this.loggedEvents() };
+    return { code: (code as number | null) ?? 1, events };
   }
 
   /** Asks Pulumi something on the side. */
@@ -205,7 +223,10 @@ export class Pulumi {
   /** As `ask`; also gives what the engine told. */
   async look(...args: string[]) {
     const answer = await this.ask(...args, "--event-log", this.eventLog);
-    return { ...answer, events: this.loggedEvents() };
+    const events = eventsOf(readIfThere(this.eventLog));
+    fs.rmSync(this.eventLog, { force: true });
+    [this.firstError] = errorsIn(events);
+    return { ...answer, events };
   }
 
   private usualSeconds(): Record<string, number> {
@@ -215,18 +236,6 @@ export class Pulumi {
 
   private keepUsual(seconds: Record<string, number>) {
     fs.writeFileSync(path.join(stateFolder, `${this.stack}.seconds.json`), JSON.stringify(seconds));
-  }
-
-  private start(args: string[], stdio: ("inherit" | "pipe")[]): ChildProcess {
-    const all = [...args, "--stack", this.stack, "--event-log", this.eventLog];
-    return spawn(pulumiCommand, all, { stdio });
-  }
-
-  private loggedEvents(): EngineEvent[] {
-    const events = eventsOf(readIfThere(this.eventLog));
-    fs.rmSync(this.eventLog, { force: true });
-    [this.firstError] = errorsIn(events);
-    return events;
   }
 }
 
@@ -242,8 +251,3 @@ function isAlive(pid: number): boolean {
 const saltOf = (settings: string): string | undefined => parse(settings)?.encryptionsalt;
 
 const readIfThere = (file: string) => (fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "");
-
-async function ended(child: ChildProcess): Promise<number> {
-  const [code] = await once(child, "close");
-  return code ?? 1;
-}

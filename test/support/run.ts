@@ -48,7 +48,7 @@ export async function nowhere(): Promise<string> {
 export type Rows = (string | number | null)[][];
 export type Answer = Rows | { error: string } | Listed;
 
-type Listed = { name: string; values: Rows }[];
+type Listed = { name: string; columns?: string[]; values: Rows }[];
 
 /** What is asked of metrics, out of the count, sum, least and most of their values. */
 function storedBy(statement: string, stored: Listed = []): Listed | undefined {
@@ -163,6 +163,13 @@ export function answersOf(
       stored("iterations", all.iterations!),
     ],
     "SHOW TAG KEYS": [],
+    'SHOW RETENTION POLICIES ON "k6"': [
+      {
+        name: "",
+        columns: ["name", "duration", "default"],
+        values: [["autogen", "720h0m0s", true]],
+      },
+    ],
     'SELECT first("value") FROM "iteration_duration"': [],
     [`SELECT sum("value"), count("value") FROM ${[...figureMetrics, "dropped_iterations"].map((name) => `"${name}"`).join(", ")}`]:
       [

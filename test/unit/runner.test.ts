@@ -1641,7 +1641,7 @@ describe("a run", () => {
       `load test failed: the target did not answer: ` +
         `${url} gave no good answer for 30 s (ECONNREFUSED)`,
     );
-    expect(calls()).toEqual([["version"]]);
+    expect(calls().map(([command]) => command)).not.toContain("run");
     expect(said).toEqual([`run ${id}: failed`]);
     expect(latestRun("dev")).toMatchObject({ id, verdict: "failed" });
   });
