@@ -1663,8 +1663,8 @@ describe("a run", () => {
     expect(failure?.message).toBe("load test failed: the run was interrupted");
     expect(recorded()).toMatchObject({ verdict: "failed", reason: "the run was interrupted" });
     expect(fs.readdirSync(dir)).toEqual(["summary.json", "summary.md"]);
-    await vi.waitUntil(() => calls().length === 1, { interval: 5 });
-    expect(calls()).toEqual([["version"]]);
+    await vi.waitUntil(() => calls().length > 0, { interval: 5 });
+    expect(calls().map(([command]) => command)).not.toContain("run");
   });
 
   test("without a dashboard has no address of one", async () => {
