@@ -90,6 +90,11 @@ export class Digest {
     return this.requests === 0 ? 0 : this.failed / this.requests;
   }
 
+  /** Requests a second, from the first second with one to the last. */
+  get rps() {
+    return this.requests / Math.ceil((this.last + 1000 - this.first) / 1000) || 0;
+  }
+
   get p95Ms() {
     return this.requests === 0 ? 0 : this.whole.percentile(95);
   }
@@ -120,8 +125,7 @@ export class Digest {
     if (this.requests === 0) return;
     this.pass(to);
     for (const interval of this.intervals) this.tell(interval);
-    const seconds = Math.ceil((this.last + 1000 - this.first) / 1000);
-    this.newsAt(this.last, this.whole.told(seconds));
+    this.newsAt(this.last, { ...this.whole.told(1), rps: this.rps });
   }
 
   /** What is new, in line protocol; empty if nothing is. */

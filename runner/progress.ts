@@ -128,8 +128,8 @@ export function watch(
 
 const wholeSecond = (ms: number) => Math.floor(ms / 1000) * 1000;
 
-function inWords({ requests, p95Ms, failedRate }: Digest): string {
+function inWords({ requests, rps, p95Ms, failedRate }: Digest): string {
   if (requests === 0) return "no request stored yet";
   const failed = (failedRate * 100).toFixed(1);
-  return `${requests} requests, p95 ${p95Ms.toFixed(1)} ms, ${failed} % failed`;
+  return `${requests} requests, ${rps.toFixed(1)}/s, p95 ${p95Ms.toFixed(1)} ms, ${failed} % failed`;
 }

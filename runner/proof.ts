@@ -96,12 +96,15 @@ async function storedOf(
 
 /**
  * How many points may be missing though InfluxDB took them all: of two with the same nanosecond and
- * the same tags it keeps one. Samples at random times give samples² / 2 / nanoseconds such pairs on
- * average; more than this bound is a chance of about 1 in 10,000.
+ * the same tags it keeps one. Samples that are spread evenly give samples² / 2 / nanoseconds such pairs
+ * on average; more than this bound is a chance of about 1 in 10,000. Those of a busy machine come in
+ * bursts, and coincide more often: 43 of 8.5 million in half an hour, where 20 would be the average.
+ * A write that is lost is hundreds.
  */
 export function coincidences(samples: number, durationMs: number): number {
-  const average = samples ** 2 / 2 / (durationMs * 1e6) || 0;
-  return average < 1e-4 ? 0 : Math.ceil(average + 4 * Math.sqrt(average));
+  const even = samples ** 2 / 2 / (durationMs * 1e6) || 0;
+  const inBursts = 4 * even;
+  return even < 1e-4 ? 0 : Math.ceil(inBursts + 4 * Math.sqrt(inBursts));
 }
 
 const nothing: Stored = { count: 0, sum: 0, min: Infinity, max: -Infinity };

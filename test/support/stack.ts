@@ -6,6 +6,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import type { Readable } from "node:stream";
 import { parse } from "yaml";
+import { clusterPackages } from "../../config";
 import { root } from "../../root";
 import { portFor } from "../../runner/ports";
 import type { DockerDaemon } from "./docker-daemon";
@@ -186,6 +187,11 @@ export class Clone {
       };
     } else {
       execFileSync("cp", ["-a", path.join(root, "node_modules"), this.folder]);
+      // Of Docker's stacks nobody has them, and Pulumi would look for their plugin.
+      if ({ ...config, ...settings }.executor !== "kubernetes") {
+        for (const name of clusterPackages)
+          fs.rmSync(this.path("node_modules", name), { recursive: true, force: true });
+      }
       // As `make` leaves it: younger than what it was installed from.
       this.write("node_modules/.installed", "");
       // The user's plugins, but none of the traces that each stack leaves beside them.
