@@ -8,6 +8,7 @@ import * as path from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
 import { project } from "../config";
+import { readJson } from "../runner/verify";
 import type { Resource } from "./drift";
 import { type EngineEvent, errorsIn, eventsOf, nameOf, newEvents } from "./events";
 import { pulumiCommand } from "./prerequisites";
@@ -27,6 +28,8 @@ export class Pulumi {
   firstError?: string;
   /** All that Pulumi said for this command, and when its engine did what. */
   readonly log: string;
+  /** How long each command usually takes. */
+  private readonly seconds: string;
   /** Of this process: another one may work on the stack, or try to. */
   private readonly eventLog: string;
 
@@ -38,6 +41,7 @@ export class Pulumi {
     this.committed = `Pulumi.${stack}.yaml`;
     this.stackFile = path.join(stateFolder, `Pulumi.${stack}.yaml`);
     this.log = path.join(stateFolder, `${stack}.log`);
+    this.seconds = path.join(stateFolder, `${stack}.seconds.json`);
     this.eventLog = path.join(stateFolder, `events.${stack}.${process.pid}`);
   }
 
@@ -119,7 +123,7 @@ export class Pulumi {
   /** Removes a stack in which nothing is left. */
   async remove() {
     await this.ask("stack", "rm", "--yes", "--preserve-config");
-    fs.rmSync(this.stackFile);
+    for (const file of [this.stackFile, this.log, this.seconds]) fs.rmSync(file, { force: true });
   }
 
   /** Once there is no stack any more, removes what is kept for all of them. */
@@ -136,14 +140,16 @@ export class Pulumi {
    */
   async run(...args: string[]): Promise<number> {
     const steps = this.expected.resources * (args.includes("--refresh") ? 2 : 1);
-    const usual = this.usualSeconds();
+    const usual: Record<string, number> = readJson(this.seconds) ?? {};
     const progress = new Progress(this.expected, steps, usual[args[0]] ?? 0);
     const { code } = await this.follow(
       args,
       (text) => fs.appendFileSync(this.log, text),
       (event) => progress.take(event),
     ).finally(() => progress.end());
-    if (code === 0) this.keepUsual({ ...usual, [args[0]]: progress.seconds });
+    if (code === 0) {
+      fs.writeFileSync(this.seconds, JSON.stringify({ ...usual, [args[0]]: progress.seconds }));
+    }
     return code;
   }
 
@@ -227,15 +233,6 @@ export class Pulumi {
     fs.rmSync(this.eventLog, { force: true });
     [this.firstError] = errorsIn(events);
     return { ...answer, events };
-  }
-
-  private usualSeconds(): Record<string, number> {
-    const known = readIfThere(path.join(stateFolder, `${this.stack}.seconds.json`));
-    return known ? JSON.parse(known) : {};
-  }
-
-  private keepUsual(seconds: Record<string, number>) {
-    fs.writeFileSync(path.join(stateFolder, `${this.stack}.seconds.json`), JSON.stringify(seconds));
   }
 }
 

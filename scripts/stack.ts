@@ -28,7 +28,7 @@ import {
 } from "./drift";
 import { nameOf } from "./events";
 import { mirrorList } from "./mirror-list";
-import { installClusterPackages, prerequisites } from "./prerequisites";
+import { installClusterPackages, prerequisites, pulumiCommand } from "./prerequisites";
 import { loadTestLine, previewMarkdown, previewOf } from "./preview";
 import { Failure, Pulumi } from "./pulumi";
 import { rotationOf } from "./rotation";
@@ -278,9 +278,10 @@ function nothingElse(given: string[], usage: string) {
 async function prepare() {
   const config = parseConfig(readSettings(stack, settings), process.cwd());
   pulumi.selectBackend();
-  const known = pulumi.resources();
+  // Meanwhile, unless it is the npm package's, which fetches Pulumi at its first use: not twice at once.
+  const known = pulumiCommand === "pulumi" ? pulumi.resources() : undefined;
   await checkMachine(config);
-  const all = await known;
+  const all = await (known ?? pulumi.resources());
   if (!all) await pulumi.create();
   pulumi.copySettings();
   const { script, profile } = config;
