@@ -8,6 +8,8 @@ import { type EngineEvent, errorsIn, nameOf } from "./events";
 export interface Resource {
   urn: string;
   type: string;
+  /** As its provider calls it. */
+  id?: string;
   protect?: boolean;
   /** It has been replaced, and is still to go. */
   delete?: boolean;
@@ -65,6 +67,14 @@ export function containersOf(resources: Resource[]): Container[] {
   });
 }
 
+/** The networks that the stack's state knows, and whether Docker still has them. */
+export function networksOf(resources: Resource[]): { urn: string; isThere: boolean }[] {
+  const known = resources.filter(({ type }) => type === "docker:index/network:Network");
+  if (known.length === 0) return [];
+  const ids = dockerList("network", "ls", "--no-trunc", "--format", "{{.ID}}");
+  return known.map(({ urn, id = "" }) => ({ urn, isThere: ids.includes(id) }));
+}
+
 const isAdmin = ({ type }: Resource) => /^pulumi-nodejs:dynamic\/\w+:Admin$/.test(type);
 
 /** The administrators of the servers, by URN: Pulumi waits for a server with its administrator. */
@@ -82,6 +92,12 @@ export function serversInCluster(resources: Resource[]): { urns: string[]; urls:
   };
 }
 
+/** Removes what Docker has of these containers; their volumes stay. */
+export function removeContainers(containers: Container[]) {
+  const names = containers.filter(({ running }) => running !== undefined).map(({ name }) => name);
+  if (names.length > 0) dockerList("rm", "--force", ...names);
+}
+
 /** Starts containers, and waits until those with a port answer. */
 export async function start(names: string[]): Promise<void> {
   for (const name of names) {
@@ -92,11 +108,12 @@ export async function start(names: string[]): Promise<void> {
 }
 
 /** Docker's containers by name, and the state of each, such as `running`. */
-function statesOfContainers(): [name: string, state: string][] {
-  const list = ["container", "ls", "--all", "--format", "{{.Names}} {{.State}}"];
-  const told = execFileSync("docker", list, { encoding: "utf8" });
-  return told.split("\n").flatMap((line) => {
+const statesOfContainers = () =>
+  dockerList("container", "ls", "--all", "--format", "{{.Names}} {{.State}}").flatMap((line) => {
     const [names, state] = line.split(" ");
     return names.split(",").map((name): [string, string] => [name, state]);
   });
-}
+
+/** The lines that a command of Docker prints. */
+const dockerList = (...args: string[]) =>
+  execFileSync("docker", args, { encoding: "utf8" }).trim().split("\n");

@@ -22,6 +22,8 @@ import {
   administrators,
   containersOf,
   driftOf,
+  networksOf,
+  removeContainers,
   type Resource,
   serversInCluster,
   start,
@@ -47,8 +49,11 @@ const commands: Record<string, () => Promise<void>> = {
     const { all } = await prepare();
     const before = latestRun(stack);
     await finishRotation((await putServersBack(all)) ?? all);
-    // It looks at all that is there first, so that what was changed by hand is put back.
-    const settled = ["--yes", "--skip-preview", "--refresh", ...changes()];
+    // It looks at all that is there first, so that what was changed by hand is put back. Docker's provider
+    // takes two seconds to look at a network, of which nothing but the whole can be changed.
+    const there = networksOf(all).filter(({ isThere }) => isThere);
+    const known = there.flatMap(({ urn }) => ["--exclude", urn]);
+    const settled = ["--yes", "--skip-preview", "--refresh", ...known, ...changes()];
     const exitCode = await pulumi.run("up", ...settled, ...testAgain(before, all));
     conclude(exitCode, before?.id);
   },
@@ -191,21 +196,25 @@ const commands: Record<string, () => Promise<void>> = {
  */
 async function putServersBack(all: Resource[]): Promise<Resource[] | undefined> {
   const away = containersOf(all).filter(({ running }) => !running);
-  const gone = away.filter(({ running }) => running === undefined).map(({ urn }) => urn);
+  const lost = networksOf(all).filter(({ isThere }) => !isThere);
+  // Without its network a container never starts again.
+  if (lost.length > 0) removeContainers(away);
+  const gone = away.filter(({ running }) => running === undefined || lost.length > 0);
+  const urns = [...lost, ...gone].map(({ urn }) => urn);
   // Their volumes may be gone, too: who may look into the servers is made again with them.
-  await makeAgain(gone.length > 0 ? [...gone, ...administrators(all)] : []);
+  await makeAgain(urns.length > 0 ? [...urns, ...administrators(all)] : []);
   const names = away.map(({ name }) => name);
   if (names.length > 0) console.log(`put back: ${names.join(", ")}\n`);
   await start(names);
 
-  const { urns, urls } = serversInCluster(all);
-  const answers = await Promise.allSettled(urls.map((url) => waitForAnswer(url, 5)));
+  const inCluster = serversInCluster(all);
+  const answers = await Promise.allSettled(inCluster.urls.map((url) => waitForAnswer(url, 5)));
   const silent = answers.some(({ status }) => status === "rejected");
   if (silent) {
-    await makeAgain(urns);
+    await makeAgain(inCluster.urns);
     console.log("put back: the servers in the cluster\n");
   }
-  return gone.length > 0 || silent ? pulumi.resources() : undefined;
+  return urns.length > 0 || silent ? pulumi.resources() : undefined;
 }
 
 /** Has Pulumi look at these resources alone, and put them back. */

@@ -347,6 +347,13 @@ describe("what is in the servers stays", () => {
     await keepsAll({});
   });
 
+  it("when all containers and their network were removed by hand", async () => {
+    const names = (await clone.inDocker()).flatMap((each) => each.split("container ")[1] ?? []);
+    await printed("docker", "rm", "--force", ...names);
+    await printed("docker", "network", "rm", container("network"));
+    await keepsAll({});
+  });
+
   it("but for Grafana's own, when its volume is lost", async () => {
     await printed("docker", "rm", "--force", container("grafana"));
     await printed("docker", "volume", "rm", container("grafana"));
