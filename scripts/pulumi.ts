@@ -75,12 +75,19 @@ export class Pulumi {
   /**
    * Removes locks of this clone's state that a killed Pulumi left: those of a process of this
    * machine that is no more.
+   *
+   * @throws Failure when one does not say whose it is
    */
   private dropStaleLocks() {
     const locks = path.join(stateFolder, ".pulumi/locks/organization", project, this.stack);
     if (!fs.existsSync(locks)) return;
     for (const file of fs.readdirSync(locks).map((name) => path.join(locks, name))) {
-      const { pid, hostname } = JSON.parse(fs.readFileSync(file, "utf8"));
+      const { pid, hostname } = readJson(file) ?? {};
+      if (typeof pid !== "number") {
+        throw new Failure(
+          `the lock ${file} is torn; if no other make or pulumi works on stack ${this.stack}, remove it`,
+        );
+      }
       if (hostname === os.hostname() && !isAlive(pid)) fs.rmSync(file);
     }
   }
@@ -239,10 +246,12 @@ export class Pulumi {
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
+  // In a container without an init, one that has ended stays, as a zombie, until the container ends.
+  const state = readIfThere(`/proc/${pid}/stat`).split(") ")[1];
+  return !state?.startsWith("Z");
 }
 
 const saltOf = (settings: string): string | undefined => parse(settings)?.encryptionsalt;
