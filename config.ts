@@ -11,10 +11,14 @@ import * as path from "node:path";
 import {
   arrivalRate,
   durationSeconds,
+  defaultProfile,
   type LoadProfile,
   type MaxRegression,
   parseMaxRegression,
+  parseStages,
+  type Stage,
   type Thresholds,
+  withStages,
 } from "./k6/profile";
 import { hostIsAllowed, isOwnHost } from "./runner/gate";
 import {
@@ -312,7 +316,7 @@ function readScriptValues(read: Reader): Pick<StackConfig, "scriptEnv" | "script
 }
 
 function readProfile(read: Reader): LoadProfile {
-  const profile: LoadProfile = {
+  const constant: LoadProfile = {
     rate: read.integer("rate", 1),
     timeUnit: read.duration("timeUnit", "1ms", "24h"),
     // k6 refuses less than a second.
@@ -323,6 +327,8 @@ function readProfile(read: Reader): LoadProfile {
     userCount: read.integer("userCount", 1),
     couponId: read.integer("couponId", 1),
   };
+  const shape = read.text("stages");
+  const profile = shape ? withStages(constant, readStages(read, shape)) : constant;
   if (profile.maxVUs < profile.preAllocatedVUs) {
     read.refuse("maxVUs", `must be at least preAllocatedVUs, which is ${profile.preAllocatedVUs}`);
   }
@@ -331,18 +337,34 @@ function readProfile(read: Reader): LoadProfile {
     if (rate > most) {
       const each = `${Number(rate.toFixed(2))} iterations a second`;
       read.refuse(
-        "rate",
-        `with timeUnit ${profile.timeUnit} that is ${each}, but maxRate is ${most}`,
+        shape ? "stages" : "rate",
+        `with timeUnit ${profile.timeUnit} that is ${shape ? "up to " : ""}${each}, but maxRate is ${most}`,
       );
     }
   }
   if (read.text("maxDuration")) {
     const most = read.duration("maxDuration", "1s", "168h");
     if (durationSeconds(profile.duration)! > durationSeconds(most)!) {
-      read.refuse("duration", `must be at most maxDuration, which is ${most}`);
+      read.refuse(shape ? "stages" : "duration", `must be at most maxDuration, which is ${most}`);
     }
   }
   return profile;
+}
+
+function readStages(read: Reader, text: string): Stage[] {
+  const stages =
+    parseStages(text) ??
+    read.refuse(
+      "stages",
+      "must be empty, or durations with the iterations per timeUnit at the end of each, such as " +
+        "30s:100,2m:1000,30s:0",
+    );
+  if (stages.every(({ target }) => target === 0)) read.refuse("stages", "must rise above 0");
+  const seconds = durationSeconds(withStages(defaultProfile, stages).duration) ?? 0;
+  if (seconds < 1 || seconds > durationSeconds("168h")!) {
+    read.refuse("stages", "must last from 1s to 168h in all");
+  }
+  return stages;
 }
 
 function readRetention(read: Reader, { duration }: LoadProfile) {

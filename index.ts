@@ -17,7 +17,7 @@ import {
   serversName,
   withPorts,
 } from "./config";
-import { arrivalRate, ownScript } from "./k6/profile";
+import { ownScript } from "./k6/profile";
 import { storeMemory } from "./runner/needs";
 
 /** Loaded where there is a cluster: most stacks have none, and none of the packages for one. */
@@ -72,7 +72,7 @@ export = async () => {
     stack,
     thresholds,
     contacts,
-    arrivalRate: script === ownScript ? arrivalRate(profile) : undefined,
+    profile: script === ownScript ? profile : undefined,
   });
   const target =
     config.target.kind === "sample"

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as grafana from "@pulumiverse/grafana";
 import { couponIssueDashboard } from "../dashboards/coupon-issue";
 import { runsDashboard, runsUid } from "../dashboards/runs";
-import type { Thresholds } from "../k6/profile";
+import type { LoadProfile, Thresholds } from "../k6/profile";
 import type { AlertContact } from "../runner/test-contacts";
 import { Alerts } from "./alerts";
 import type { Grafana } from "./grafana";
@@ -14,8 +14,8 @@ export interface DashboardsArgs {
   grafana: Grafana;
   influxdb: InfluxDb;
   thresholds: Thresholds;
-  /** Iterations a second that the profile asks for, if the script follows it. */
-  arrivalRate?: number;
+  /** What is offered, if the script follows it. */
+  profile?: LoadProfile;
   /** Who is told of alerts. */
   contacts: AlertContact[];
 }
@@ -29,7 +29,7 @@ export class Dashboards extends pulumi.ComponentResource {
     super("coupon-load-test:index:Dashboards", name, {}, opts);
     const { influxdb } = args;
     const uid = "coupon-issue";
-    const { stack, thresholds, arrivalRate, contacts } = args;
+    const { stack, thresholds, profile, contacts } = args;
     // Known before Grafana runs: it redirects from the bare uid to the page.
     this.url = `${args.grafana.url}/d/${uid}`;
     // Grafana's objects go with its data: destroy must not ask a Grafana that has stopped.
@@ -72,7 +72,7 @@ export class Dashboards extends pulumi.ComponentResource {
       );
     const { retention } = influxdb;
     dashboard(uid, (dataSourceUid) =>
-      couponIssueDashboard({ uid, dataSourceUid, thresholds, retention, arrivalRate }),
+      couponIssueDashboard({ uid, dataSourceUid, thresholds, retention, profile }),
     );
     dashboard(runsUid, (dataSourceUid) =>
       runsDashboard({ uid: runsUid, runUid: uid, dataSourceUid, thresholds }),

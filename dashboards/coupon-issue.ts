@@ -2,7 +2,14 @@
  * The dashboard of the load test, as Grafana's classic JSON model: three latencies and the request
  * rate. docs/decisions.md says why these are plain objects and not calls of Grafana's SDK.
  */
-import { ruleOf, type Thresholds } from "../k6/profile";
+import {
+  arrivalRate,
+  durationSeconds,
+  iterationsOf,
+  type LoadProfile,
+  ruleOf,
+  type Thresholds,
+} from "../k6/profile";
 import {
   allRoutes,
   durationMean,
@@ -27,8 +34,8 @@ export interface CouponIssueDashboardArgs {
   thresholds: Thresholds;
   /** How long raw points are kept, such as `30d`; after that, a route alone has no curve. */
   retention: string;
-  /** Iterations per second that the profile asks for; each sends one request. */
-  arrivalRate?: number;
+  /** What is offered: each iteration sends one request. Absent where nobody knows. */
+  profile?: LoadProfile;
 }
 
 /** One panel: a figure over time, and of the whole of each run. */
@@ -54,13 +61,15 @@ interface Chart {
 
 /** The dashboard, ready for `JSON.stringify`. */
 export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
-  const { uid, dataSourceUid, thresholds, retention, arrivalRate } = args;
-  const interval = minInterval(arrivalRate);
-  const rpsInterval = minInterval(arrivalRate, 10);
+  const { uid, dataSourceUid, thresholds, retention, profile } = args;
+  const mean = profile && iterationsOf(profile) / durationSeconds(profile.duration)!;
+  const interval = minInterval(mean);
+  const rpsInterval = minInterval(mean, 10);
   const eachPoint = `Each point covers ${interval} or more`;
   const notConnected = "A request that could not connect counts as 0 ms.";
   const chosen = `Of chosen routes, it is drawn from raw points, kept for ${retention}.`;
-  const dashed = "The dashed line is the rate that k6 offers. ";
+  const offered = profile?.stages ? "highest rate" : "rate";
+  const dashed = `The dashed line is the ${offered} that k6 offers. `;
 
   const percentile = (p: 95 | 99, limitMs: number): Chart => ({
     title: `HTTP Request Duration (p${p})`,
@@ -100,7 +109,7 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
       title: "RPS (Requests per Second)",
       name: "RPS",
       description:
-        `Requests that ended, answered or failed, per second. ${arrivalRate ? dashed : ""}` +
+        `Requests that ended, answered or failed, per second. ${profile ? dashed : ""}` +
         `Each point covers ${rpsInterval} or more; the first and the newest are partly filled, so ` +
         "they read low. " +
         `The row "whole" is of each run so far; mean counts idle time, too. ${chosen}`,
@@ -109,7 +118,7 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
       interval: rpsInterval,
       unit: "reqps",
       legend: ["lastNotNull", "max", "mean"],
-      ...(arrivalRate && { line: { kind: "target", at: arrivalRate } }),
+      ...(profile && { line: { kind: "target", at: arrivalRate(profile) } }),
     },
   ];
 

@@ -6,10 +6,13 @@
 
 /** How much load, and on what. Durations are k6's: `500ms`, `30s`, `1m`, `1h30m`. */
 export interface LoadProfile {
-  /** Iterations started per `timeUnit`. */
+  /** Iterations started per `timeUnit`; of stages the most. */
   rate: number;
   timeUnit: string;
+  /** Of stages, all of them. */
   duration: string;
+  /** The shape of the load, which begins at 0; absent: `rate` for all of `duration`. */
+  stages?: Stage[];
   /** Virtual users (VUs) made before the test starts. */
   preAllocatedVUs: number;
   /** The most VUs that k6 may make when responses are slow. */
@@ -18,6 +21,13 @@ export interface LoadProfile {
   userIdBase: number;
   userCount: number;
   couponId: number;
+}
+
+/** A part of a load's shape: from where it is, it goes in a straight line to so many per `timeUnit`. */
+export interface Stage {
+  /** `0s` is a jump. */
+  duration: string;
+  target: number;
 }
 
 /** What a run must keep to pass. Each limit itself still passes. */
@@ -179,6 +189,64 @@ export function arrivalRate(profile: LoadProfile): number {
   return profile.rate / (durationSeconds(profile.timeUnit) ?? NaN);
 }
 
+/** Reads `30s:100,2m:1000`: durations, and the rate at the end of each; `undefined` if it is not that. */
+export function parseStages(text: string): Stage[] | undefined {
+  const parts = text.split(",").map((part) => /^\s*([\w.]+):(\d{1,9})\s*$/.exec(part));
+  if (!parts.every((part) => part && !Number.isNaN(stageSeconds(part[1])))) return undefined;
+  return parts.map((part) => ({ duration: part![1], target: Number(part![2]) }));
+}
+
+const stageSeconds = (duration: string) =>
+  /^0(ms|s|m|h)$/.test(duration) ? 0 : (durationSeconds(duration) ?? NaN);
+
+/** The profile with a shape, and with what follows from that. */
+export function withStages(profile: LoadProfile, stages: Stage[]): LoadProfile {
+  const seconds = stages.reduce((sum, { duration }) => sum + stageSeconds(duration), 0);
+  const rate = Math.max(...stages.map(({ target }) => target));
+  return { ...profile, rate, duration: `${Number(seconds.toFixed(3))}s`, stages };
+}
+
+/** Iterations a second that the profile asks for at a time, in seconds from the start. */
+export function rateAt(profile: LoadProfile, seconds: number): number {
+  const unit = durationSeconds(profile.timeUnit) ?? NaN;
+  let [before, begin] = [0, 0];
+  for (const { duration, target } of profile.stages ?? []) {
+    const length = stageSeconds(duration);
+    if (seconds < begin + length) {
+      return (before + ((target - before) * (seconds - begin)) / length) / unit;
+    }
+    [before, begin] = [target, begin + length];
+  }
+  return profile.stages ? before / unit : arrivalRate(profile);
+}
+
+/** Iterations that the profile starts in all. */
+export function iterationsOf(profile: LoadProfile): number {
+  const { stages, timeUnit, duration } = profile;
+  if (!stages) return arrivalRate(profile) * (durationSeconds(duration) ?? 0);
+  const parts = stages.map(
+    ({ duration, target }, at) =>
+      (((stages[at - 1]?.target ?? 0) + target) / 2) * stageSeconds(duration),
+  );
+  return parts.reduce((sum, each) => sum + each, 0) / (durationSeconds(timeUnit) ?? NaN);
+}
+
+/** The load in a few words: `1000 per 1m, 1m` or `30s:100,2m:1000 per 1s`. */
+export const loadInWords = ({ rate, timeUnit, duration, stages }: LoadProfile) =>
+  stages
+    ? `${stages.map(({ duration, target }) => `${duration}:${target}`).join(",")} per ${timeUnit}`
+    : `${rate} per ${timeUnit}, ${duration}`;
+
+/** The shape as a line of blocks, each as high as its share of the highest rate. */
+export function drawn(profile: LoadProfile, width = 40): string {
+  const [blocks, seconds] = ["▁▂▃▄▅▆▇█", durationSeconds(profile.duration) ?? 0];
+  const columns = Array.from({ length: width }, (_, at) => {
+    const share = rateAt(profile, ((at + 0.5) / width) * seconds) / arrivalRate(profile);
+    return blocks[Math.min(blocks.length - 1, Math.floor(share * blocks.length))];
+  });
+  return columns.join("");
+}
+
 /** What k6's summary tells of each duration. */
 export const trendStats = ["avg", "min", "med", "max", "p(90)", "p(95)", "p(99)"];
 
@@ -188,18 +256,12 @@ export function k6Options(profile: LoadProfile, thresholds: Thresholds) {
   for (const { metric, expression } of rules(thresholds)) {
     (expressions[metric] ??= []).push(expression);
   }
-  const { rate, timeUnit, duration, preAllocatedVUs, maxVUs } = profile;
+  const { rate, timeUnit, duration, stages, preAllocatedVUs, maxVUs } = profile;
+  const shape = stages
+    ? { executor: "ramping-arrival-rate" as const, startRate: 0, timeUnit, stages }
+    : { executor: "constant-arrival-rate" as const, rate, timeUnit, duration };
   return {
-    scenarios: {
-      coupon_issuance: {
-        executor: "constant-arrival-rate" as const,
-        rate,
-        timeUnit,
-        duration,
-        preAllocatedVUs,
-        maxVUs,
-      },
-    },
+    scenarios: { coupon_issuance: { ...shape, preAllocatedVUs, maxVUs } },
     thresholds: expressions,
     // Only what panels and selectors use: each further value of a tag is one more series for each
     // of nine measurements, and each tag makes every point longer.

@@ -9,6 +9,7 @@ import {
   type Figures,
   type MaxRegression,
   regressionLimit,
+  loadInWords,
 } from "../k6/profile";
 import { progressLine } from "./digest";
 import { literal, query, write } from "./influxdb";
@@ -155,7 +156,7 @@ export function ledgerPoint(
     endedAtMs: endedAt.getTime(),
     outcome: entry.outcome,
     mark: mark(entry),
-    load: `${profile.rate} per ${profile.timeUnit}, ${profile.duration}`,
+    load: loadInWords(profile),
     // Text that is unknown is empty, not missing: Grafana's server fails on columns with both.
     baseline: baseline?.id ?? "",
     commit,

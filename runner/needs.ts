@@ -2,20 +2,17 @@
  * What a run needs of memory and disk, by its profile: one request an iteration. Own scripts have the
  * default profile, which needs the least.
  */
-import { arrivalRate, durationSeconds, type LoadProfile } from "../k6/profile";
-
-const requestsOf = (profile: LoadProfile) =>
-  arrivalRate(profile) * (durationSeconds(profile.duration) ?? 0);
+import { arrivalRate, iterationsOf, type LoadProfile } from "../k6/profile";
 
 /** MiB of the twelve durations of every request that k6 keeps to its end (metrics/sink.go), with room to grow. */
-const durationsKept = (profile: LoadProfile) => (requestsOf(profile) * 12 * 8 * 1.5) / 2 ** 20;
+const durationsKept = (profile: LoadProfile) => (iterationsOf(profile) * 12 * 8 * 1.5) / 2 ** 20;
 
 /**
- * The MiB that k6 may take: per virtual user what its documentation says of simple scripts (1 to 5 MB),
- * and what it keeps of every request.
+ * The MiB that one of so many k6 may take: per virtual user what its documentation says of simple scripts
+ * (1 to 5 MB), and what it keeps of every request.
  */
-export const k6Memory = (profile: LoadProfile) =>
-  Math.round(1024 + 5 * profile.maxVUs + durationsKept(profile));
+export const k6Memory = (profile: LoadProfile, runners = 1) =>
+  Math.round(1024 + 5 * Math.ceil(profile.maxVUs / runners) + durationsKept(profile) / runners);
 
 /**
  * The MiB that InfluxDB may take. How much is stored already does not matter; how much comes in a second
@@ -32,6 +29,6 @@ export function leastOf(profile: LoadProfile): { memory: number; disk: number } 
     memory: (1024 + perSecond + durationsKept(profile)) * 2 ** 20,
     // Images and the data of a stack with the default images; a request as it comes, before InfluxDB
     // has compacted it.
-    disk: 3e9 + requestsOf(profile) * 200,
+    disk: 3e9 + iterationsOf(profile) * 200,
   };
 }

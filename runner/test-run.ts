@@ -154,15 +154,14 @@ export function filesOf(
  *   line, which then goes by no tag of the options.
  */
 export function testRun(
-  { rate, maxVUs, ...profile }: LoadProfile,
+  profile: LoadProfile,
   cluster: Cluster,
   id: string,
   tags: Record<string, string> = { testid: id },
 ): TestRun {
   const name = runName(id);
   const { parallelism } = cluster;
-  const share = { rate: rate / parallelism, maxVUs: Math.ceil(maxVUs / parallelism) };
-  const mebibytes = k6Memory({ ...profile, ...share });
+  const mebibytes = k6Memory(profile, parallelism);
   const args = [
     ...outputArguments(mounted("config.json")),
     ...sourceArguments(mounted("secrets")),

@@ -102,13 +102,13 @@ export function loadTestLine({ loadTest }: Preview): string {
  * `preview.md`.
  *
  * @param diff Pulumi's own text of the same preview
- * @param manifests what the load test will make in a cluster, as YAML
+ * @param more what the load test will make in a cluster, as YAML; the shape of the load in a line
  */
 export function previewMarkdown(
   stack: string,
   preview: Preview,
   diff: string,
-  manifests?: string,
+  { manifests, shape }: { manifests?: string; shape?: string } = {},
 ): string {
   const { changes, unchanged, loadTest } = preview;
   const lines = [`### Preview of stack \`${stack}\``, ""];
@@ -122,6 +122,7 @@ export function previewMarkdown(
     const rows = loadTest.what.map((row) => row.map(code));
     lines.push(markdownTable([["load test", "before", "after"], ...rows]), "");
   }
+  if (shape) lines.push("```", shape, "```", "");
   if (changes.length > 0) {
     const rows = changes.map(({ op, name, what }) => [
       op,

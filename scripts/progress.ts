@@ -3,7 +3,7 @@
  * done now, and of the test; elsewhere a line for each thing done.
  */
 import { MultiBar } from "cli-progress";
-import { durationSeconds, type LoadProfile } from "../k6/profile";
+import { durationSeconds, type LoadProfile, rateAt } from "../k6/profile";
 import { type EngineEvent, nameOf, type Step } from "./events";
 
 export interface Expected {
@@ -123,7 +123,8 @@ export class Progress {
     const [, seconds, figures] = /^(\d+) s: (.*)$/.exec(text) ?? [];
     if (!seconds || !this.bars) return this.say(`  ${text}`);
     const began = performance.now() - Number(seconds) * 1000;
-    const offered = profile ? `${profile.rate} per ${profile.timeUnit} offered, ` : "";
+    const rate = profile && rateAt(profile, Number(seconds));
+    const offered = rate === undefined ? "" : `${Number(rate.toFixed(1))}/s offered, `;
     this.stage = {
       name: "load test",
       total: durationSeconds(profile?.duration ?? "") ?? 0,

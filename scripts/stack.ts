@@ -8,7 +8,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { containerName, namespaceName, parseConfig, project, type StackConfig } from "../config";
-import { ownScript } from "../k6/profile";
+import { drawn, ownScript } from "../k6/profile";
 import { removeLeftContainers } from "../runner/docker";
 import { waitForAnswer } from "../runner/gate";
 import { runOf } from "../runner/ledger";
@@ -66,8 +66,10 @@ const commands: Record<string, () => Promise<void>> = {
     if (exitCode !== 0) throw endedBadly(exitCode);
     const preview = previewOf(events, loadTestUrn);
     const manifests = preview.loadTest && manifestsOf(config);
-    fs.writeFileSync(file, previewMarkdown(stack, preview, shown, manifests));
+    const shape = preview.loadTest && shapeOf(config);
+    fs.writeFileSync(file, previewMarkdown(stack, preview, shown, { manifests, shape }));
     if (manifests) console.log(`\nthe load test makes in the cluster:\n\n${manifests}`);
+    if (shape) console.log(`\n${shape}`);
     console.log(`\n${loadTestLine(preview)}\nas Markdown  ${file}`);
   },
   async load() {
@@ -305,6 +307,12 @@ function manifestsOf({ executor, script, profile }: StackConfig): string | undef
   const cluster = { ...executor, namespace: namespaceName(stack), serviceAccount: "k6" };
   return manifestsAhead(stack, script, profile, cluster);
 }
+
+/** The shape of the load, if it has one, as a small chart. */
+const shapeOf = ({ script, profile }: StackConfig) =>
+  script === ownScript && profile.stages
+    ? `${drawn(profile)}  up to ${profile.rate} per ${profile.timeUnit}, ${profile.duration} in all`
+    : undefined;
 
 async function checkMachine(config: StackConfig) {
   const found = await prerequisites(config, stack);

@@ -305,7 +305,7 @@ describe.each([
       dataSourceUid: "",
       thresholds: defaultThresholds,
       retention: "30d",
-      arrivalRate: rate,
+      profile: { ...defaultProfile, rate, timeUnit: "1s" },
     });
     const targets = dashboard.panels
       .flatMap((panel) => panel.targets)

@@ -7,7 +7,7 @@ import { createServer, type AddressInfo } from "node:net";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, test, type ExpectStatic } from "vitest";
-import { defaultProfile } from "../../k6/profile";
+import { defaultProfile, iterationsOf, parseStages, withStages } from "../../k6/profile";
 import { findPart } from "../../rehearsal/parts";
 import type { Server } from "../../rehearsal/processes";
 import { query } from "../../runner/influxdb";
@@ -93,6 +93,15 @@ describe.concurrent("a run", () => {
     expect(JSON.parse(stdout)).toMatchObject({ id: path.basename(dir), verdict: "passed" });
     expect(summary).not.toHaveProperty("reason");
     expect(running.k6()).toEqual([]);
+  });
+
+  test("of a shape makes as many requests as the area below it", async ({ expect }) => {
+    const stages = parseStages("1s:40,2s:40,0s:80,1s:0")!;
+    const profile = withStages({ ...defaultProfile, timeUnit: "1s" }, stages);
+    const running = await start({ profile });
+    const { code, summary } = await running.ended;
+    expect([code, summary.verdict]).toEqual([0, "passed"]);
+    expect(Math.abs(summary.requests! - iterationsOf(profile))).toBeLessThanOrEqual(2);
   });
 
   test("by k6 1 passes as one by k6 2 does", async ({ expect, skip }) => {

@@ -469,7 +469,7 @@ describe("the dashboards", () => {
   beforeAll(async () => {
     recording = recordPulumi();
     const servers = serversIn(stackNetwork("dev-network"));
-    const stack = { stack: "dev", thresholds, arrivalRate: 50, contacts };
+    const stack = { stack: "dev", thresholds, profile: defaultProfile, contacts };
     dashboards = new Dashboards("dashboards", { ...stack, ...servers });
     await recording.done();
   });
@@ -523,7 +523,7 @@ describe("the dashboards", () => {
         dataSourceUid: "k6-influxdb",
         thresholds,
         retention: "12h",
-        arrivalRate: 50,
+        profile: defaultProfile,
       }),
     );
   });

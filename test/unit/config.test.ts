@@ -641,6 +641,32 @@ describe("the load", () => {
     expect(refusal({ maxRate: "0" })).toContain(`key "maxRate" is "0": must be a whole number`);
   });
 
+  test("may have a shape, whose highest rate and whole length are bounded", () => {
+    const stages = "1s:50,9s:100";
+    const bounds = { timeUnit: "1s", maxRate: "100", maxDuration: "10s" };
+    expect(parsed({ stages, ...bounds }).profile).toMatchObject({ rate: 100, duration: "10s" });
+    expect(refusal({ stages: "10s:101", ...bounds })).toBe(
+      `configuration key "stages" is "10s:101": ` +
+        `with timeUnit 1s that is up to 101 iterations a second, but maxRate is 100`,
+    );
+    expect(refusal({ stages: "11s:100", ...bounds })).toBe(
+      `configuration key "stages" is "11s:100": must be at most maxDuration, which is 10s`,
+    );
+    expect(refusal({ stages: "1m" })).toBe(
+      `configuration key "stages" is "1m": must be empty, or durations with the iterations per ` +
+        `timeUnit at the end of each, such as 30s:100,2m:1000,30s:0`,
+    );
+    expect(refusal({ stages: "1m:0" })).toContain(`is "1m:0": must rise above 0`);
+    expect(refusal({ stages: "0s:5" })).toContain(`is "0s:5": must last from 1s to 168h in all`);
+  });
+
+  test.each(fs.readdirSync("shapes"))("may be that of shapes/%s", (name) => {
+    const pairs = fs.readFileSync(`shapes/${name}`, "utf8").trim().split(" ");
+    const values = Object.fromEntries(pairs.map((pair) => pair.split("=")));
+    expect(parsed(values).profile.stages).toBeDefined();
+    expect(fs.readFileSync("docs/shapes.md", "utf8")).toContain(`\`shapes/${name}\``);
+  });
+
   test("is no longer than maxDuration", () => {
     parsed({ duration: "60s", maxDuration: "1m" });
     expect(refusal({ duration: "61s", maxDuration: "1m" })).toBe(

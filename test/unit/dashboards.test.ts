@@ -8,20 +8,14 @@ import {
 import { panel, toldFigure, type ToldFigure, toldSoFar } from "../../dashboards/queries";
 import { alertRules } from "../../dashboards/alerts";
 import { runsDashboard } from "../../dashboards/runs";
-import {
-  arrivalRate,
-  defaultProfile,
-  defaultThresholds,
-  durationSeconds,
-  k6Options,
-} from "../../k6/profile";
+import { defaultProfile, defaultThresholds, durationSeconds, k6Options } from "../../k6/profile";
 
 const args: CouponIssueDashboardArgs = {
   uid: "coupon-issue",
   dataSourceUid: "k6",
   thresholds: defaultThresholds,
   retention: "30d",
-  arrivalRate: arrivalRate(defaultProfile),
+  profile: defaultProfile,
 };
 const dashboard = couponIssueDashboard(args);
 const [p99, p95, avg, rps] = dashboard.panels;
@@ -91,7 +85,7 @@ describe("the dashboard", () => {
 
   test("is plain JSON", () => {
     expect(JSON.parse(JSON.stringify(dashboard))).toStrictEqual(dashboard);
-    const bare = couponIssueDashboard({ ...args, arrivalRate: undefined });
+    const bare = couponIssueDashboard({ ...args, profile: undefined });
     expect(JSON.parse(JSON.stringify(bare))).toStrictEqual(bare);
   });
 });
@@ -186,7 +180,7 @@ describe("the lines", () => {
   });
 
   test("are left out of RPS when the rate is not known", () => {
-    const { panels } = couponIssueDashboard({ ...args, arrivalRate: undefined });
+    const { panels } = couponIssueDashboard({ ...args, profile: undefined });
     expect(line(panels[3])).toEqual(["off", base]);
     expect(panels[3].description).not.toContain("dashed line");
   });
@@ -245,7 +239,10 @@ describe("the interval", () => {
       [100, ["1s", "1s", "1s", "1s"]],
       [1, ["1m", "1m", "1m", "10s"]],
     ] as const) {
-      const { panels } = couponIssueDashboard({ ...args, arrivalRate: rate });
+      const { panels } = couponIssueDashboard({
+        ...args,
+        profile: { ...defaultProfile, rate, timeUnit: "1s" },
+      });
       expect(panels.map(({ interval }) => interval)).toEqual(intervals);
       for (const { interval, description } of panels) {
         expect(description).toContain(`Each point covers ${interval} or more`);

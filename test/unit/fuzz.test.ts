@@ -15,6 +15,7 @@ import {
   defaultProfile,
   defaultThresholds,
   durationSeconds,
+  parseStages,
   figures,
   parseMaxRegression,
   regressionLimit,
@@ -95,7 +96,7 @@ describe("configuration", () => {
   /** Holds of every configuration, whatever it was made of. */
   function isSound(config: StackConfig, values: Values) {
     const { profile, thresholds, target, influxdb, grafana } = config;
-    const { timeUnit, duration, ...counts } = profile;
+    const { timeUnit, duration, stages, ...counts } = profile;
     const whole = [
       ...Object.values(counts),
       ...[thresholds.p95Ms, thresholds.p99Ms, config.maxSeries],
@@ -106,6 +107,7 @@ describe("configuration", () => {
       expect(share >= 0 && share <= 1).toBe(true);
     }
     expect(durationSeconds(timeUnit)).toBeLessThanOrEqual(24 * 3600);
+    if (stages) expect(parseStages(values.stages)).toEqual(stages);
     expect(durationSeconds(duration)).toBeLessThanOrEqual(168 * 3600);
     expect(durationSeconds(duration)).toBeGreaterThanOrEqual(1);
     expect(profile.maxVUs).toBeGreaterThanOrEqual(profile.preAllocatedVUs);

@@ -4,10 +4,16 @@ import {
   arrivalRate,
   defaultProfile,
   defaultThresholds,
+  drawn,
   durationSeconds,
+  iterationsOf,
   k6Options,
+  loadInWords,
+  parseStages,
+  rateAt,
   route,
   rules,
+  withStages,
 } from "../../k6/profile";
 
 describe("the defaults", () => {
@@ -215,5 +221,60 @@ describe("the arrival rate", () => {
 
   test("does not depend on the test's length", () => {
     expect(arrivalRate({ ...defaultProfile, duration: "9h" })).toBe(arrivalRate(defaultProfile));
+  });
+});
+
+describe("a shape", () => {
+  const stages = parseStages("30s:100, 2m:1000,0s:3000,30s:0")!;
+  const profile = withStages({ ...defaultProfile, timeUnit: "1s" }, stages);
+
+  test("is read as k6 writes stages", () => {
+    expect(stages).toEqual([
+      { duration: "30s", target: 100 },
+      { duration: "2m", target: 1000 },
+      { duration: "0s", target: 3000 },
+      { duration: "30s", target: 0 },
+    ]);
+  });
+
+  test.each(["", "30s", "30s:", ":1", "30s:1.5", "30s:-1", "30:1", "30s:1,", "30s:1;1m:2", "1m 1"])(
+    "is not %j",
+    (text) => expect(parseStages(text)).toBeUndefined(),
+  );
+
+  test("has the most as its rate, and all of it as its duration", () => {
+    expect(profile).toMatchObject({ rate: 3000, duration: "180s", stages });
+    const fractions = withStages(defaultProfile, parseStages("0.1s:1,0.2s:2")!);
+    expect(fractions.duration).toBe("0.3s");
+  });
+
+  test("goes in straight lines, and jumps", () => {
+    const at = [0, 15, 30, 90, 149.999, 150, 165, 180, 200];
+    const rates = at.map((seconds) => Math.round(rateAt(profile, seconds)));
+    expect(rates).toEqual([0, 50, 100, 550, 1000, 3000, 1500, 0, 0]);
+    expect(rateAt({ ...profile, timeUnit: "1m" }, 30)).toBeCloseTo(100 / 60);
+    expect(rateAt(defaultProfile, 30)).toBe(arrivalRate(defaultProfile));
+  });
+
+  test("starts as many iterations as the area below it", () => {
+    expect(iterationsOf(profile)).toBe(1500 + 66_000 + 45_000);
+    expect(iterationsOf(defaultProfile)).toBeCloseTo(1000);
+  });
+
+  test("is told and drawn in a line", () => {
+    expect(loadInWords(profile)).toBe("30s:100,2m:1000,0s:3000,30s:0 per 1s");
+    expect(loadInWords(defaultProfile)).toBe("1000 per 1m, 1m");
+    const ramp = withStages(defaultProfile, parseStages("1m:8,1m:8,1m:0")!);
+    expect(drawn(ramp, 24)).toBe(
+      "▁▂▃▄▅▆▇████████████▇▆▅▄▃▂▁".slice(0, 8) + "████████" + "█▇▆▅▄▃▂▁",
+    );
+  });
+
+  test("is k6's ramping arrival rate, from 0", () => {
+    const { scenarios } = k6Options(profile, defaultThresholds);
+    expect(scenarios.coupon_issuance).toEqual({
+      ...{ executor: "ramping-arrival-rate", startRate: 0, timeUnit: "1s", stages },
+      ...{ preAllocatedVUs: 100, maxVUs: 1000 },
+    });
   });
 });
