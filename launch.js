@@ -61,8 +61,9 @@ function bundle(entry) {
 }
 
 if (require.main === module) {
-  process.argv.splice(1, 1);
-  require(bundle(process.argv[1]));
+  // As if the program itself had been started: some look whether they are `require.main`.
+  process.argv.splice(1, 2, bundle(process.argv[2]));
+  require("node:module").runMain();
 } else {
   module.exports = require(bundle("index.ts"));
 }

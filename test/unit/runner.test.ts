@@ -1789,6 +1789,13 @@ describe("a command of the stack", () => {
     expect(error).not.toMatch(/(wrong|read)-password/);
   });
 
+  test("tries a contact, and says why it is not reached", async () => {
+    const url = "http://hooks.example/secret";
+    const input = { grafana: { url: await nowhere() }, contacts: [{ kind: "webhook", url }] };
+    const { code, error } = await start("runner/test-contacts.ts", {}, JSON.stringify(input));
+    expect([code, error]).toEqual([1, expect.stringContaining("Grafana does not answer at")]);
+  });
+
   test("has a stand-in that prints what it printed last", async () => {
     const env = { PULUMI_COMMAND_STDOUT: '{"id":"dev-1"}\n' };
     expect(await start("runner/print-previous.ts", env)).toEqual({
