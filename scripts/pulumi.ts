@@ -45,6 +45,9 @@ export class Pulumi {
     this.eventLog = path.join(stateFolder, `events.${stack}.${process.pid}`);
   }
 
+  /** Whether this clone has worked on the stack before. */
+  isKnown = () => fs.existsSync(this.stackFile);
+
   /** Without a backend of the user's own, state is kept in this clone under a generated passphrase. */
   selectBackend() {
     fs.mkdirSync(stateFolder, { recursive: true });

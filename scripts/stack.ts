@@ -288,11 +288,15 @@ function nothingElse(given: string[], usage: string) {
  */
 async function prepare() {
   const config = parseConfig(readSettings(stack, settings), process.cwd());
-  pulumi.selectBackend();
-  // Meanwhile, unless it is the npm package's, which fetches Pulumi at its first use: not twice at once.
-  const known = pulumiCommand === "pulumi" ? pulumi.resources() : undefined;
+  const ask = () => {
+    pulumi.selectBackend();
+    return pulumi.resources();
+  };
+  // Meanwhile, but at first nothing is made before the machine is checked; and the npm package, which
+  // fetches Pulumi at its first use, is not to do so twice at once.
+  const known = pulumi.isKnown() && pulumiCommand === "pulumi" ? ask() : undefined;
   await checkMachine(config);
-  const all = await (known ?? pulumi.resources());
+  const all = await (known ?? ask());
   if (!all) await pulumi.create();
   pulumi.copySettings();
   const { script, profile } = config;
