@@ -45,9 +45,10 @@ function bundle(entry) {
   });
   const sources = Object.keys(metafile.inputs).sort();
   fs.mkdirSync(cache, { recursive: true });
-  for (const old of fs.readdirSync(cache)) {
-    if (old.startsWith(`${name}.`) && old.endsWith(".js")) fs.rmSync(path.join(cache, old));
-  }
+  const olds = fs
+    .readdirSync(cache)
+    .filter((each) => each.startsWith(`${name}.`) && /\.js$/.test(each));
+  for (const old of olds) fs.rmSync(path.join(cache, old), { force: true });
   const own = file(hashOf(sources));
   for (const [place, text] of [
     [own, outputFiles[0].text],
