@@ -30,7 +30,7 @@ import {
   publishedBy,
   publishedPort,
 } from "./runner/ports";
-import { type AlertContact, contactKeys } from "./runner/test-contacts";
+import { type AlertContact, contactKeys } from "./runner/contacts";
 import { type Cluster, kubernetesName, stackOf } from "./runner/types";
 import { root } from "./root";
 import { ConfigError, hours, Reader, type Values } from "./values";

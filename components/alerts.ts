@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as grafana from "@pulumiverse/grafana";
 import { alertInterval, alertRules } from "../dashboards/alerts";
 import type { Thresholds } from "../k6/profile";
-import type { AlertContact, ContactTest } from "../runner/test-contacts";
+import type { AlertContact, ContactTest } from "../runner/contacts";
 import type { Grafana } from "./grafana";
 
 export interface AlertsArgs {

@@ -4,7 +4,7 @@ import * as grafana from "@pulumiverse/grafana";
 import { couponIssueDashboard } from "../dashboards/coupon-issue";
 import { runsDashboard, runsUid } from "../dashboards/runs";
 import type { LoadProfile, Thresholds } from "../k6/profile";
-import type { AlertContact } from "../runner/test-contacts";
+import type { AlertContact } from "../runner/contacts";
 import { Alerts } from "./alerts";
 import type { Grafana } from "./grafana";
 import type { InfluxDb } from "./influxdb";

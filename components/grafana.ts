@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as grafana from "@pulumiverse/grafana";
 import { GrafanaAdmin } from "./grafana-admin";
 import { generatedPassword, type Login } from "./influxdb";
-import type { AlertContact } from "../runner/test-contacts";
+import type { AlertContact } from "../runner/contacts";
 import type { Reached } from "./cluster";
 import type { Place } from "./service";
 

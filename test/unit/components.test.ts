@@ -2,7 +2,7 @@ import type * as docker from "@pulumi/docker";
 import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import { alertRules } from "../../dashboards/alerts";
-import type { AlertContact } from "../../runner/test-contacts";
+import type { AlertContact } from "../../runner/contacts";
 import { builtinModules } from "node:module";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { CouponApi } from "../../components/coupon-api";
