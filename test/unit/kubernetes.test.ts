@@ -946,9 +946,9 @@ describe("a run over several runners", () => {
   test("may miss as many requests as can coincide within each", async () => {
     says(1, summaryOf(500_000));
     says(2, summaryOf(500_000));
-    // Eight of each; were they one, it would be 20.
-    expect((await runTest([over()], { requests: 999_984 })).failure).toBeUndefined();
-    expect((await runTest([over()], { requests: 999_983 })).failure).toContain("17 are missing");
+    // Twenty of each; were they one, it would be 57.
+    expect((await runTest([over()], { requests: 999_960 })).failure).toBeUndefined();
+    expect((await runTest([over()], { requests: 999_959 })).failure).toContain("41 are missing");
     says(2, `level=error msg="Couldn't write stats" error=EOF\n${summaryOf(500_000)}`);
     expect((await runTest([over()], { requests: 999_999 })).failure).toContain(
       "1 are missing; a write failed: EOF",
