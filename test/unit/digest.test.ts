@@ -127,6 +127,13 @@ describe("a value by its rank", () => {
     below: async (bound: number) => values.filter((each) => each < bound).length,
     between: async (low: number, high: number, enough: number) =>
       values.filter((each) => each >= low && each < high).slice(0, Math.min(enough, most)),
+    ends: async (low: number, high: number): Promise<[number, number]> => {
+      const within = values.filter((each) => each >= low && each < high);
+      return [
+        within.reduce((least, each) => Math.min(least, each), Infinity),
+        within.reduce((most, each) => Math.max(most, each), -Infinity),
+      ];
+    },
   });
 
   test("is found within any bounds", async () => {
@@ -152,6 +159,11 @@ describe("a value by its rank", () => {
     expect(await valueAt(427_500, stored(many), { low: 0, high: 1 })).toBe(many[427_499]);
     const same = Array.from({ length: 250_000 }, () => 7.5);
     expect(await valueAt(9, stored(same), { low: 7, high: 8 })).toBe(7.5);
+    expect(await valueAt(250_001, stored([...same, 8.5]), { low: 7, high: 8 })).toBe(8.5);
+    // Of requests that could not connect, and of two that could.
+    const zeros = [...Array.from({ length: 300_000 }, () => 0), 3, 4];
+    expect(await valueAt(300_000, stored(zeros), { low: 0, high: 5 })).toBe(0);
+    expect(await valueAt(300_001, stored(zeros), { low: 0, high: 5 })).toBe(3);
   });
 });
 
