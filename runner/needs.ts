@@ -16,7 +16,7 @@ export const k6Memory = (profile: LoadProfile, runners = 1) =>
 
 /**
  * The MiB that InfluxDB may take. How much is stored already does not matter; how much comes in a second
- * does: it took 0.3 GB at 5,000 requests a second, 0.4 at 10,000, 0.8 at 20,000 (docs/benchmarks.md). The rest
+ * does: it took 0.2 to 0.8 GB at 5,000 to 20,000 requests a second (docs/benchmarks.md, docs/decisions.md). The rest
  * is for the queries and the series that `influxDbSettings` allows.
  */
 export const storeMemory = (profile: LoadProfile) =>
