@@ -84,7 +84,9 @@ export class Pulumi {
   private dropStaleLocks() {
     const locks = path.join(stateFolder, ".pulumi/locks/organization", project, this.stack);
     if (!fs.existsSync(locks)) return;
-    for (const file of fs.readdirSync(locks).map((name) => path.join(locks, name))) {
+    // Beside each is a file of its attributes.
+    const names = fs.readdirSync(locks).filter((name) => name.endsWith(".json"));
+    for (const file of names.map((name) => path.join(locks, name))) {
       const { pid, hostname } = readJson(file) ?? {};
       if (typeof pid !== "number") {
         throw new Failure(

@@ -23,8 +23,11 @@ afterEach(() => {
 });
 
 const selectBackend = () => new Pulumi("dev", { loadTestUrn: "", resources: 0 }).selectBackend();
-const heldBy = (pid: number, hostname = os.hostname()) =>
+function heldBy(pid: number, hostname = os.hostname()) {
   fs.writeFileSync(lock, JSON.stringify({ pid, hostname }));
+  // As Pulumi leaves it beside each.
+  fs.writeFileSync(`${lock}.attrs`, '{"user.content_type":"application/json"}');
+}
 
 test("the lock of a process that is no more is dropped", () => {
   heldBy(spawnSync("true").pid);
