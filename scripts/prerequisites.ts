@@ -104,7 +104,7 @@ function disk(needed: number): Prerequisite {
   return { name: "disk", found: `${gigabytes(free)} GB free`, todo };
 }
 
-const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(bytes < 10e9 ? 1 : 0);
+const gigabytes = (bytes: number) => Number((bytes / 1e9).toFixed(bytes < 10e9 ? 1 : 0));
 
 function ports(config: StackConfig, stack: string): Promise<Prerequisite[]> {
   return Promise.all(
