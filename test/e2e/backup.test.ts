@@ -4,7 +4,7 @@
  */
 import * as fs from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { project } from "../../config";
 import { query } from "../../runner/influxdb";
 import { GrafanaApi } from "../support/grafana";
@@ -158,7 +158,9 @@ describe("`make rotate`", () => {
     expect(JSON.parse((await clone.make("password")).stdout).password).toBe(
       secrets["grafana-admin-password"],
     );
-    await isAllThere();
+    // Grafana goes on with a data source that it has read for five seconds (its `CacheServiceImpl`),
+    // and its alert rules read this one at any time.
+    await vi.waitFor(isAllThere, { timeout: 10_000, interval: 500 });
     expect(await byHand()).toEqual(madeByHand);
   });
 
@@ -187,7 +189,7 @@ describe("`make rotate`", () => {
     await lookUp();
     expect(secrets["influxdb-admin-password"]).not.toBe(before["influxdb-admin-password"]);
     expect(await letIn(secrets)).toEqual([200, 200, 200, 200]);
-    await isAllThere();
+    await vi.waitFor(isAllThere, { timeout: 10_000, interval: 500 });
   });
 
   it("leaves a stack whose test runs, and to which nothing is to be done", async () => {
