@@ -1,7 +1,7 @@
 # A load-test stack as code. `make help` lists what can be done.
 .DEFAULT_GOAL := help
-.PHONY: help up preview load drift rotate backup restore destroy rehearse compare password \
-	mirror-list test bench scale
+.PHONY: help up preview load capacity drift rotate backup restore destroy rehearse compare \
+	password mirror-list test bench scale
 
 STACK ?= dev
 
@@ -39,6 +39,9 @@ preview: node_modules/.installed ## Show what `make up` would change
 	$(.stack)
 
 load: node_modules/.installed ## Run the load test again; nothing else changes
+	$(.stack)
+
+capacity: node_modules/.installed ## Find the highest rate that the target keeps within its limits
 	$(.stack)
 
 drift: node_modules/.installed ## Name what was changed by hand; make up puts it back

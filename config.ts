@@ -15,9 +15,14 @@ import {
   type LoadProfile,
   type MaxRegression,
   parseMaxRegression,
+  parseRouteLimits,
   parseStages,
+  ratesOf,
+  type RouteLimit,
+  type Search,
   type Stage,
   type Thresholds,
+  withSearch,
   withStages,
 } from "./k6/profile";
 import { hostIsAllowed, isOwnHost } from "./runner/gate";
@@ -71,6 +76,9 @@ export interface StackConfig {
   /** The run to compare with; empty: the last that passed with the same scenario and profile. */
   baseline: string;
   maxRegression: MaxRegression[];
+  routeLimits: RouteLimit[];
+  /** See `RunRequest`. */
+  starvedGenerator: "warn" | "fail";
   /** More series than this in a run are warned of. */
   maxSeries: number;
   /** Changing it runs the test again. */
@@ -131,12 +139,19 @@ export const containerName = (stack: string, service: string) => `${project}-${s
  *
  * @param values every key that `Pulumi.yaml` declares, and no other
  * @param root the folder that `script` is relative to
+ * @param use whether the profile is that of the load test, or of a search for the capacity
  * @throws ConfigError naming the key, the value and what is allowed
  */
-export function parseConfig(values: Values, root: string): StackConfig {
+export function parseConfig(
+  values: Values,
+  root: string,
+  use: "load" | "capacity" = "load",
+): StackConfig {
   const read = new Reader(values, secretKeys);
   const places = readPlaces(read);
-  const profile = readProfile(read);
+  const ofLoad = readProfile(read);
+  const search = readSearch(read, use);
+  const profile = use === "capacity" ? withSearch(ofLoad, search) : ofLoad;
   const { retention, historyRetention } = readRetention(read, profile);
   const { contacts, smtp } = readContacts(read);
   const { address, podHost, onNodes } = places;
@@ -154,6 +169,8 @@ export function parseConfig(values: Values, root: string): StackConfig {
       droppedIterations: read.integer("droppedIterationsLimit", 0),
     },
     ...readComparison(read),
+    routeLimits: readRouteLimits(read),
+    starvedGenerator: read.oneOf("starvedGenerator", "warn", "fail"),
     maxSeries: read.integer("maxSeries", 1),
     runId: read.text("runId"),
     ...readExecutor(read, root, places, profile),
@@ -367,6 +384,35 @@ function readStages(read: Reader, text: string): Stage[] {
   return stages;
 }
 
+/** How a capacity is looked for. What else is set binds it only where it is looked for. */
+function readSearch(read: Reader, use: "load" | "capacity"): Search {
+  const search = {
+    from: read.integer("capacityFrom", 1),
+    to: read.integer("capacityTo", 1),
+    growth: read.integer("capacityGrowth", 1, 1000),
+    step: read.duration("capacityStep", "2s", "24h"),
+    hold: read.duration("capacityHold", "2s", "24h"),
+  };
+  if (search.to < search.from) {
+    read.refuse("capacityTo", `must be at least capacityFrom, which is ${search.from}`);
+  }
+  if (use === "load") return search;
+  if (read.text("maxRate") && search.to > read.integer("maxRate", 1)) {
+    read.refuse("capacityTo", `must be at most maxRate, which is ${read.text("maxRate")}`);
+  }
+  const steps = ratesOf(search).length;
+  const seconds = steps * durationSeconds(search.step)!;
+  const most = read.text("maxDuration") && read.duration("maxDuration", "1s", "168h");
+  if (seconds > durationSeconds(most || "168h")!) {
+    const all = `its ${steps} steps take ${seconds} s in all`;
+    read.refuse(
+      "capacityStep",
+      most ? `${all}, but maxDuration is ${most}` : `${all}, which is too long`,
+    );
+  }
+  return search;
+}
+
 function readRetention(read: Reader, { duration }: LoadProfile) {
   const retention = read.retention("retention");
   if (hours(retention) * 3600 < durationSeconds(duration)!) {
@@ -379,6 +425,17 @@ function readRetention(read: Reader, { duration }: LoadProfile) {
   return { retention, historyRetention };
 }
 
+function readRouteLimits(read: Reader): RouteLimit[] {
+  return (
+    parseRouteLimits(read.text("routeLimits")) ??
+    read.refuse(
+      "routeLimits",
+      "must be empty, or the most that p95, p99, avg or failed of a route may be, each once, such as " +
+        "POST /orders p95 300ms, GET /orders failed 1%",
+    )
+  );
+}
+
 function readComparison(read: Reader): Pick<StackConfig, "baseline" | "maxRegression"> {
   const baseline = read.text("baseline");
   if (baseline && !stackOf(baseline)) {
@@ -388,7 +445,7 @@ function readComparison(read: Reader): Pick<StackConfig, "baseline" | "maxRegres
     parseMaxRegression(read.text("maxRegression")) ??
     read.refuse(
       "maxRegression",
-      "must be empty or percentages of p95, p99, avg or rps, each once, that of rps below 100, " +
+      "must be empty or percentages of p95, p99, avg, rps or capacity, each once, those of the last two below 100, " +
         "such as p95 10%, rps 5%",
     );
   return { baseline, maxRegression };

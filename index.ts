@@ -33,7 +33,15 @@ export = async () => {
   requireClusterPackages(config);
   await requireFreePorts(config, stack);
   const { profile, thresholds, script, scriptEnv, scriptSecrets, runId, maxSeries } = config;
-  const { baseline, maxRegression, allowedHosts, contacts, keepData } = config;
+  const {
+    baseline,
+    maxRegression,
+    routeLimits,
+    starvedGenerator,
+    allowedHosts,
+    contacts,
+    keepData,
+  } = config;
 
   const servers =
     config.platform.kind === "kubernetes"
@@ -103,6 +111,8 @@ export = async () => {
     thresholds,
     baseline,
     maxRegression,
+    routeLimits,
+    starvedGenerator,
     maxSeries,
     executor: "cluster" in executor ? executor.cluster : executor,
     influxdb,

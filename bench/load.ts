@@ -126,6 +126,8 @@ export async function runOurs(
     thresholds: defaultThresholds,
     baseline: "",
     maxRegression: [],
+    routeLimits: [],
+    starvedGenerator: "warn",
     allowedHosts: [],
     maxSeries: 1000,
     executor: { kind: "local", binary: bench.k6 },

@@ -2,7 +2,7 @@
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
-import type { LoadProfile, MaxRegression, Thresholds } from "../k6/profile";
+import type { LoadProfile, MaxRegression, RouteLimit, Thresholds } from "../k6/profile";
 import { scriptHash } from "../runner/script";
 import type { Cluster, RunRequest, RunResult } from "../runner/types";
 import type { InfluxDb } from "./influxdb";
@@ -18,6 +18,8 @@ export interface LoadTestArgs {
   /** See `RunRequest`. */
   baseline: string;
   maxRegression: MaxRegression[];
+  routeLimits: RouteLimit[];
+  starvedGenerator: RunRequest["starvedGenerator"];
   maxSeries: number;
   executor:
     | { kind: "docker"; image: string; network: docker.Network }

@@ -110,12 +110,25 @@ export const toldFigure = (figure: ToldFigure) =>
 /** The same of a run from its start, as far as it was told in the panel's time range. */
 export const toldSoFar = (figure: ToldFigure) => select(`last("${figure}")`, progress, wholeRange);
 
+/** All figures of each interval of a run, as the runner has told them: p99, p95, avg, rps. */
+export const ofIntervals = (id: string, ms: number) => {
+  const columns = ["p99", "p95", "avg", "rps"].map((figure) => `"${figure}_${ms}"`);
+  return `SELECT ${columns.join(", ")} FROM ${progress} WHERE ${run(id).where}`;
+};
+
 /** The ledger: one point a run, at its start. */
 export const ledger = `"${history}"."k6_runs"`;
 
 /** Runs in the ledger, whole, the newest first. @param where such as `"testid" = 'dev-...'` */
 export const runsInLedger = (where: string, limit: number) =>
   `SELECT * FROM ${ledger} WHERE ${where} ORDER BY time DESC LIMIT ${limit}`;
+
+/** The measurement in which the ledger has the slowest routes of each run. */
+export const routesMeasurement = "k6_routes";
+
+/** Those of a run. */
+export const routesInLedger = (id: string) =>
+  `SELECT * FROM "${history}"."${routesMeasurement}" WHERE ${run(id).where}`;
 
 /** Columns of the runs in the dashboard's time range. */
 export const ledgerColumns = (...columns: string[]) =>

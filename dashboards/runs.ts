@@ -52,9 +52,11 @@ export function runsDashboard({ uid, runUid, dataSourceUid, thresholds }: RunsDa
       min: 0,
     },
     {
-      title: "RPS of runs",
-      description: "Requests per second over the whole of each run.",
-      lines: { rps: "RPS" },
+      title: "RPS and capacity of runs",
+      description:
+        "Requests per second over the whole of each run. Capacity is what `make capacity` has found, " +
+        "in iterations a second.",
+      lines: { rps: "RPS", capacity: "capacity" },
       unit: "reqps",
       min: 0,
     },
@@ -165,6 +167,7 @@ const columns: [name: string, title: string, unit?: string, width?: number][] = 
   ["rps", "RPS", "reqps", 100],
   ["failedRate", "Failed", "percentunit", 75],
   ["requests", "Requests", "none", 105],
+  ["shortOfProcessor", "No processor left", "percentunit", 140],
   ["p95MsChange", "p95 to baseline", "percentunit", 150],
   ["baseline", "Baseline", undefined, 230],
   ["load", "Load", undefined, 160],

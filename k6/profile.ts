@@ -13,6 +13,8 @@ export interface LoadProfile {
   duration: string;
   /** The shape of the load, which begins at 0; absent: `rate` for all of `duration`. */
   stages?: Stage[];
+  /** Absent but where the load is to find the target's capacity. */
+  search?: Search;
   /** Virtual users (VUs) made before the test starts. */
   preAllocatedVUs: number;
   /** The most VUs that k6 may make when responses are slow. */
@@ -28,6 +30,17 @@ export interface Stage {
   /** `0s` is a jump. */
   duration: string;
   target: number;
+}
+
+/** How the highest rate is looked for. Rates are iterations a second. */
+export interface Search {
+  from: number;
+  to: number;
+  /** By how many percent each step is higher than the one before; at least by 1 a second. */
+  growth: number;
+  /** Length of each step, and of the hold that confirms the last that held. */
+  step: string;
+  hold: string;
 }
 
 /** What a run must keep to pass. Each limit itself still passes. */
@@ -76,6 +89,7 @@ export const figures = {
   p95Ms: { label: "p95", unit: "ms" },
   avgMs: { label: "average", unit: "ms" },
   rps: { label: "RPS", unit: "rps" },
+  capacity: { label: "capacity", unit: "rps" },
   failedRate: { label: "failed requests", unit: "share" },
   checksRate: { label: "passed checks", unit: "share" },
   droppedIterations: { label: "dropped iterations", unit: "count" },
@@ -147,11 +161,15 @@ const comparable: Record<string, Figure> = {
   p99: "p99Ms",
   avg: "avgMs",
   rps: "rps",
+  capacity: "capacity",
 };
+
+/** Of which figures more is better; of all others, less. */
+export const isBetterHigh = (figure: Figure) => figure === "rps" || figure === "capacity";
 
 /**
  * Reads `p95 10%, rps 5%`; `undefined` when it is not of this form, names a figure twice, or has a
- * rule that no run can break: RPS never falls by more than 100 %.
+ * rule that no run can break: RPS and capacity never fall by more than 100 %.
  */
 export function parseMaxRegression(text: string): MaxRegression[] | undefined {
   if (text.trim() === "") return [];
@@ -162,14 +180,44 @@ export function parseMaxRegression(text: string): MaxRegression[] | undefined {
     figure: comparable[part![1]],
     percent: Number(part![2]),
   }));
-  return allowed.some(({ figure, percent }) => figure === "rps" && percent >= 100)
+  return allowed.some(({ figure, percent }) => isBetterHigh(figure) && percent >= 100)
     ? undefined
     : allowed;
 }
 
-/** The worst value of a figure that `percent` allows: above the baseline, for RPS below it. */
+/** The worst value of a figure that `percent` allows: above the baseline, or below where more is better. */
 export function regressionLimit({ figure, percent }: MaxRegression, baseline: number): number {
-  return baseline * (1 + ((figure === "rps" ? -1 : 1) * percent) / 100);
+  return baseline * (1 + ((isBetterHigh(figure) ? -1 : 1) * percent) / 100);
+}
+
+/** What a figure of one route may be at most, in the figure's unit. */
+export interface RouteLimit {
+  /** k6's tag `name`. */
+  route: string;
+  figure: "p95Ms" | "p99Ms" | "avgMs" | "failedRate";
+  limit: number;
+}
+
+const routeFigures: Record<string, RouteLimit["figure"]> = {
+  ...{ p95: "p95Ms", p99: "p99Ms", avg: "avgMs", failed: "failedRate" },
+};
+
+/**
+ * Reads `POST /orders p95 300ms, GET /orders/{id} failed 1%`; `undefined` when it is not of this form,
+ * or limits a figure of a route twice. A route may have spaces and commas.
+ */
+export function parseRouteLimits(text: string): RouteLimit[] | undefined {
+  const limits: RouteLimit[] = [];
+  const each = /\s*(\S(?:.*?\S)?)\s+(p95|p99|avg|failed)\s+(\d{1,9}(?:\.\d+)?)(ms|s|%)\s*(?:,|$)/sy;
+  while (each.lastIndex < text.trimEnd().length) {
+    const [, route, name, amount, unit] = each.exec(text) ?? [];
+    if (!route || (name === "failed") !== (unit === "%")) return undefined;
+    const factor = { ms: 1, s: 1000, "%": 0.01 }[unit]!;
+    limits.push({ route, figure: routeFigures[name], limit: Number(amount) * factor });
+  }
+  const all = limits.map(({ route, figure }) => `${figure} ${route}`);
+  const isShare = limits.every(({ figure, limit }) => figure !== "failedRate" || limit <= 1);
+  return isShare && new Set(all).size === all.length ? limits : undefined;
 }
 
 const unitSeconds: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600 };
@@ -206,6 +254,31 @@ export function withStages(profile: LoadProfile, stages: Stage[]): LoadProfile {
   return { ...profile, rate, duration: `${Number(seconds.toFixed(3))}s`, stages };
 }
 
+/** The rates of a search's steps. */
+export function ratesOf({ from, to, growth }: Search): number[] {
+  const rates = [from];
+  for (;;) {
+    const next = Math.max(rates.at(-1)! + 1, Math.round(rates.at(-1)! * (1 + growth / 100)));
+    if (next > to) return rates;
+    rates.push(next);
+  }
+}
+
+/** The profile that rises by a search's steps. */
+export function withSearch(profile: LoadProfile, search: Search): LoadProfile & { search: Search } {
+  const stages = ratesOf(search).flatMap((target) => [
+    { duration: "0s", target },
+    { duration: search.step, target },
+  ]);
+  return { ...withStages({ ...profile, timeUnit: "1s" }, stages), search };
+}
+
+/** The profile with one rate, in iterations a second, for all of its time. */
+export function steady(profile: LoadProfile, rate: number, duration: string): LoadProfile {
+  const { stages: _, search: __, ...rest } = profile;
+  return { ...rest, rate, timeUnit: "1s", duration };
+}
+
 /** Iterations a second that the profile asks for at a time, in seconds from the start. */
 export function rateAt(profile: LoadProfile, seconds: number): number {
   const unit = durationSeconds(profile.timeUnit) ?? NaN;
@@ -231,11 +304,13 @@ export function iterationsOf(profile: LoadProfile): number {
   return parts.reduce((sum, each) => sum + each, 0) / (durationSeconds(timeUnit) ?? NaN);
 }
 
-/** The load in a few words: `1000 per 1m, 1m` or `30s:100,2m:1000 per 1s`. */
-export const loadInWords = ({ rate, timeUnit, duration, stages }: LoadProfile) =>
-  stages
-    ? `${stages.map(({ duration, target }) => `${duration}:${target}`).join(",")} per ${timeUnit}`
-    : `${rate} per ${timeUnit}, ${duration}`;
+/** The load in a few words: `1000 per 1m, 1m`, `30s:100,2m:1000 per 1s` or `capacity from 10 to 1000 per 1s`. */
+export const loadInWords = ({ rate, timeUnit, duration, stages, search }: LoadProfile) =>
+  search
+    ? `capacity from ${search.from} to ${search.to} per 1s`
+    : stages
+      ? `${stages.map(({ duration, target }) => `${duration}:${target}`).join(",")} per ${timeUnit}`
+      : `${rate} per ${timeUnit}, ${duration}`;
 
 /** The shape as a line of blocks, each as high as its share of the highest rate. */
 export function drawn(profile: LoadProfile, width = 40): string {
@@ -250,18 +325,23 @@ export function drawn(profile: LoadProfile, width = 40): string {
 /** What k6's summary tells of each duration. */
 export const trendStats = ["avg", "min", "med", "max", "p(90)", "p(95)", "p(99)"];
 
+/** The profile as one of k6's scenarios. */
+export function scenarioOf(profile: LoadProfile) {
+  const { rate, timeUnit, duration, stages, preAllocatedVUs, maxVUs } = profile;
+  const shape = stages
+    ? { executor: "ramping-arrival-rate" as const, startRate: 0, timeUnit, stages }
+    : { executor: "constant-arrival-rate" as const, rate, timeUnit, duration };
+  return { ...shape, preAllocatedVUs, maxVUs };
+}
+
 /** The `options` of the k6 script. */
 export function k6Options(profile: LoadProfile, thresholds: Thresholds) {
   const expressions: Record<string, string[]> = {};
   for (const { metric, expression } of rules(thresholds)) {
     (expressions[metric] ??= []).push(expression);
   }
-  const { rate, timeUnit, duration, stages, preAllocatedVUs, maxVUs } = profile;
-  const shape = stages
-    ? { executor: "ramping-arrival-rate" as const, startRate: 0, timeUnit, stages }
-    : { executor: "constant-arrival-rate" as const, rate, timeUnit, duration };
   return {
-    scenarios: { coupon_issuance: { ...shape, preAllocatedVUs, maxVUs } },
+    scenarios: { coupon_issuance: scenarioOf(profile) },
     thresholds: expressions,
     // Only what panels and selectors use: each further value of a tag is one more series for each
     // of nine measurements, and each tag makes every point longer.

@@ -8,11 +8,10 @@ import * as os from "node:os";
 import * as path from "node:path";
 import type { StackConfig } from "../config";
 import { freePort } from "../runner/ports";
-import { table } from "../runner/report";
+import { charts, table } from "../runner/report";
 import { latestRun, runLoadTest, runsFolder } from "../runner/run";
 import { scriptHash } from "../runner/script";
 import type { Credentials, RunRequest } from "../runner/types";
-import { charts } from "./charts";
 import { type Parts, prepareParts } from "./parts";
 import { type Server, setUpInfluxDb, startCouponApi, startInfluxDb, startRedis } from "./processes";
 
@@ -52,33 +51,31 @@ export async function rehearse(config: StackConfig, signal: AbortSignal) {
       thresholds: config.thresholds,
       baseline: config.baseline,
       maxRegression: config.maxRegression,
+      routeLimits: config.routeLimits,
+      starvedGenerator: config.starvedGenerator,
       maxSeries: config.maxSeries,
       executor: { kind: "local", binary: parts.k6 },
       target: { url: await startTarget(config, parts, folder, running, signal), version: "" },
       allowedHosts: config.allowedHosts,
       influxdb: { url, database: "k6" },
     };
-    const { id } = await runLoadTest(request, credentials, say, signal).catch(async (error) => {
+    await runLoadTest(request, credentials, say, signal).catch((error) => {
       // A run that broke a limit has figures to show, too.
-      const summary = latestRun(stack);
-      if (summary?.startedAt) await show(request, credentials, summary.id);
+      if (latestRun(stack)?.startedAt) show();
       throw error;
     });
-    await show(request, credentials, id);
+    show();
   } finally {
     await Promise.all(running.reverse().map((server) => server.stop()));
     fs.rmSync(folder, { recursive: true, force: true });
   }
 
-  async function show(request: RunRequest, { reader }: Credentials, id: string) {
+  function show() {
     const summary = latestRun(stack);
     if (!summary) return;
-    const drawn = summary.requests
-      ? await charts({ influxdb: request.influxdb, reader }, summary)
-      : "  no HTTP requests in this run";
-    console.log(`\n${drawn}\n`);
+    console.log(`\n${charts(summary) || "  no HTTP requests in this run"}\n`);
     console.log(`${table(summary)}\n`);
-    console.log(`report  ${runsFolder}/${id}/report.html`);
+    console.log(`report  ${runsFolder}/${summary.id}/report.html`);
   }
 }
 

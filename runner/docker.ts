@@ -20,7 +20,7 @@ import {
 import { k6Memory } from "./needs";
 import { type ScriptFiles, scriptFiles } from "./script";
 import type { Entry } from "./entry";
-import { type Credentials, type Executor, RunFailure, type RunRequest } from "./types";
+import { type Credentials, type Executor, RunFailure, type RunRequest, type Usage } from "./types";
 
 const exec = promisify(execFile);
 
@@ -35,6 +35,7 @@ export function dockerExecutor(
   { image, network }: { image: string; network: string },
 ): Executor {
   const mebibytes = k6Memory(request.profile);
+  let usage: Usage | undefined;
 
   /** The script's files, and where the script is in a container. */
   function filesIn() {
@@ -109,7 +110,9 @@ export function dockerExecutor(
       const end = await inContainer(
         container,
         async (start, name) => {
-          const end = await ended(start(), dir, signal, () => stop(name, "INT"));
+          const k6 = start();
+          const unwatch = await watchUsage(name, network, (seen) => (usage = seen));
+          const end = await ended(k6, dir, signal, () => stop(name, "INT")).finally(unwatch);
           await copyOut(name, out, dir);
           return end;
         },
@@ -117,7 +120,43 @@ export function dockerExecutor(
       );
       return [end];
     },
+    usage: () => usage,
   };
+}
+
+/**
+ * Has Docker tell each second what k6's container and the stack's InfluxDB take.
+ *
+ * @returns what ends that
+ */
+async function watchUsage(
+  container: string,
+  network: string,
+  seen: (usage: Usage) => void,
+): Promise<() => void> {
+  const ofStore = ["--filter", `network=${network}`, "--filter", "name=-influxdb$"];
+  const [store, cores] = await Promise.all([
+    docker("ps", ...ofStore, "--format", "{{.Names}}").catch(() => ""),
+    docker("info", "--format", "{{.NCPU}}").catch(() => ""),
+  ]);
+  const names = [container, ...store.split("\n").filter((name) => name !== "")];
+  const format = "{{.Name}} {{.CPUPerc}} {{.MemPerc}}";
+  const stats = spawn("docker", ["stats", "--format", format, ...names], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  let ofInfluxDb: number | undefined;
+  stats.on("error", () => undefined);
+  stats.stdout.setEncoding("utf8").on("data", (text: string) => {
+    for (const [, name, cpu, memory] of text.matchAll(/(\S+) ([\d.]+)% ([\d.]+)%/g)) {
+      // A terminal's codes come before a name.
+      if (!name.endsWith(container)) ofInfluxDb = Number(cpu) / 100;
+      else {
+        const k6 = { k6: Number(cpu) / 100, memory: Number(memory) / 100 };
+        seen({ ...k6, store: ofInfluxDb, cores: Number(cores) || undefined });
+      }
+    }
+  });
+  return () => stats.kill();
 }
 
 /** What differs between containers of k6. */

@@ -2,12 +2,18 @@
 // `tell`, `changed` and `files` come from there.
 const given = script.options;
 const isObject = (value) => typeof value === "object" && value !== null;
+const { scenarios } = changed;
+const others = ["vus", "duration", "iterations", "stages", "thresholds"];
+const instead = scenarios
+  ? { scenarios, ...Object.fromEntries(others.map((name) => [name, undefined])) }
+  : {};
 
 export const options =
   given !== undefined && !isObject(given)
     ? given
     : {
         ...given,
+        ...instead,
         systemTags: changed.systemTags,
         summaryTrendStats: changed.summaryTrendStats,
         tags: { ...(given ? given.tags : {}), testid: changed.testid },

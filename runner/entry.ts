@@ -17,6 +17,8 @@ export interface Changed {
   testid: string;
   systemTags: string[];
   summaryTrendStats: string[];
+  /** In place of all that says how much load there is, and of all thresholds. */
+  scenarios?: object;
 }
 
 /** The module for a script at `script`; what the summary writes goes into the folder `files`. */

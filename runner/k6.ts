@@ -81,7 +81,7 @@ export const k6Environment = (out: string) => ({
   K6_WEB_DASHBOARD: "true",
   K6_WEB_DASHBOARD_PORT: "-1",
   K6_WEB_DASHBOARD_PERIOD: "1s",
-  K6_WEB_DASHBOARD_EXPORT: `${out}/report.html`,
+  K6_WEB_DASHBOARD_EXPORT: `${out}/k6-report.html`,
   ...plainEnvironment,
 });
 

@@ -2,18 +2,28 @@
 import { execFile } from "node:child_process";
 import * as crypto from "node:crypto";
 import { promisify } from "node:util";
-import { history, runsInLedger } from "../dashboards/queries";
+import { history, routesInLedger, routesMeasurement, runsInLedger } from "../dashboards/queries";
 import {
   type Figure,
   figures as allFigures,
   type Figures,
+  isBetterHigh,
   type MaxRegression,
   regressionLimit,
   loadInWords,
 } from "../k6/profile";
 import { progressLine } from "./digest";
 import { literal, query, write } from "./influxdb";
-import { type JudgedRegression, type Login, oneLine, RunFailure, type RunRequest } from "./types";
+import { shownRoutes } from "./routes";
+import {
+  type Generator,
+  type JudgedRegression,
+  type Login,
+  oneLine,
+  type Route,
+  RunFailure,
+  type RunRequest,
+} from "./types";
 import type { Source } from "./verify";
 
 /** A run as the ledger has it. One that broke off has no figures. */
@@ -33,8 +43,12 @@ export function identity({
   scriptEnv,
   profile,
 }: Pick<RunRequest, "scriptHash" | "scriptEnv" | "profile">) {
+  const inOrder = (_: string, value: unknown) =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value;
   const hashOf = (values: object, salt = "") => {
-    const sorted = JSON.stringify(values, Object.keys(values).sort());
+    const sorted = JSON.stringify(values, inOrder);
     return crypto
       .createHash("sha256")
       .update(salt + sorted)
@@ -117,7 +131,7 @@ export function judgeRegressions(
     const [value, before] = [figures[each.figure], baseline.figures[each.figure]];
     if (value === undefined || before === undefined) return [];
     const limit = regressionLimit(each, before);
-    const passed = each.figure === "rps" ? value >= limit : value <= limit;
+    const passed = isBetterHigh(each.figure) ? value >= limit : value <= limit;
     return [{ ...each, ...allFigures[each.figure], value, baseline: before, limit, passed }];
   });
 }
@@ -133,8 +147,11 @@ export interface NewEntry {
   /** Leads to the run on its dashboard, where there is one. */
   dashboardUrl?: string;
   figures?: Figures;
+  /** The slowest first. */
+  routes?: Route[];
   baseline?: LedgerRun;
   k6Version?: string;
+  generator?: Generator;
 }
 
 /** A run as one point in line protocol. Limits go along: an old run is read by those of its day. */
@@ -161,6 +178,10 @@ export function ledgerPoint(
     baseline: baseline?.id ?? "",
     commit,
     k6Version: entry.k6Version ?? "",
+    k6Cores: entry.generator?.k6Cores,
+    machineBusy: entry.generator?.machine,
+    shortOfProcessor: entry.generator?.short,
+    generator: entry.generator?.why ?? "",
   };
   const tags = { testid: id, stack, verdict, ...identity({ ...request, profile }) };
   // Text is quoted, and a line is a point: no line break may get in. What is no number, such as
@@ -175,11 +196,33 @@ export function ledgerPoint(
 }
 
 /** What Grafana shows at a run's region, as HTML that it makes safe: a link to the run, its outcome. */
-function mark({ id, outcome, dashboardUrl }: NewEntry): string {
+function mark({ id, outcome, dashboardUrl, generator }: NewEntry): string {
   const escaped = (text: string) =>
     text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
   const link = dashboardUrl ? `<a href="${escaped(dashboardUrl)}">${id}</a>` : id;
-  return `${link}: ${escaped(outcome)}`;
+  const all = generator?.why ? `${outcome}; ${generator.why}` : outcome;
+  return `${link}: ${escaped(all)}`;
+}
+
+/** A run's slowest routes, a line each. */
+export const routeLines = ({ id, startedAt, routes = [] }: NewEntry): string[] =>
+  routes.slice(0, shownRoutes).map(({ name, ...figures }) => {
+    // A backslash at its end would escape the space that ends the tag.
+    const tag = oneLine(name).replace(/[, =]/g, "\\$&").replace(/\\$/, "\\\\ ");
+    const known = Object.entries(figures).filter(([, value]) => Number.isFinite(value));
+    const fields = known.map(([figure, value]) => `${figure}=${value}`).join(",");
+    return `${routesMeasurement},testid=${id},name=${tag || "none"} ${fields} ${startedAt.getTime()}000000`;
+  });
+
+/** The slowest routes of a run of the ledger. */
+export async function routesOf({ influxdb, reader }: Source, id: string): Promise<Route[]> {
+  const connection = { url: influxdb.url, ...reader };
+  const [[series]] = await query(connection, routesInLedger(id), influxdb.database);
+  const routes = (series?.values ?? []).map((row) => {
+    const known = series.columns.map((column, at) => [column, row[at]]);
+    return Object.fromEntries(known.filter(([, value]) => value !== null)) as Route;
+  });
+  return routes.sort((a, b) => b.p95Ms - a.p95Ms);
 }
 
 /** Writes a run, and its figures for the panels where they are exact. */
@@ -193,6 +236,7 @@ export async function recordInLedger(
   const told = { p99: p99Ms, p95: p95Ms, avg: avgMs, rps };
   const lines = [
     ledgerPoint(request, entry, (await commit()) ?? ""),
+    ...routeLines(entry),
     ...(p95Ms === undefined ? [] : [progressLine(entry.id, entry.endedAt.getTime(), told)]),
   ];
   await write({ url, ...writer, seconds: 10 }, database, lines.join("\n"), history);

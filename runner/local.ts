@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import pidusage from "pidusage";
 import {
   ended,
   inspectArguments,
@@ -23,6 +24,7 @@ export function localExecutor(
   const script = path.resolve(request.script);
   const baseUrl = request.target.url;
   const secrets = secretsFile(credentials);
+  let running: number | undefined;
   const start = (args: string[], input: string, config = "", env = {}) =>
     startK6(binary, script, args, { input, config, secrets }, env);
 
@@ -45,7 +47,14 @@ export function localExecutor(
         k6Config(request, credentials, request.influxdb.url),
         k6Environment(out),
       );
+      running = k6.pid;
       return [await ended(k6, dir, signal, () => k6.kill("SIGINT"))];
+    },
+    async usage() {
+      if (running === undefined) return undefined;
+      // It may be over.
+      const used = await pidusage(running).catch(() => undefined);
+      return used && { k6: used.cpu / 100 };
     },
   };
 }

@@ -1,9 +1,11 @@
 /** One load test from gate to record: gate, k6, proof of the points, verdict, `runs/<id>/`. */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { durationSeconds, type Figures, ownScript, rules } from "../k6/profile";
+import { durationSeconds, type LoadProfile, ownScript, scenarioOf } from "../k6/profile";
 import { run, testOnly } from "../dashboards/queries";
-import { breachedIn, type Counts, countsOf, keepSummary, together } from "./counts";
+import { type Capacity, findCapacity, type Phase, rising } from "./capacity";
+import { type Counts, countsOf, keepSummary, together } from "./counts";
+import { curveOf } from "./curve";
 import {
   declaredBy,
   type Declared,
@@ -17,16 +19,19 @@ import { inspectEntry, newMark, runEntry, takeTold } from "./entry";
 import { executorFor } from "./executor";
 import { gate, waitForAnswer } from "./gate";
 import { identifier, query } from "./influxdb";
+import { breachesOf, judge } from "./judge";
 import { patienceToStart } from "./kubernetes";
+import { observe } from "./generator";
 import { findBaseline, identity, judgeRegressions, type NewEntry, recordInLedger } from "./ledger";
-import { watch, type Watch } from "./progress";
+import { page } from "./page";
+import { watch } from "./progress";
 import { prove } from "./proof";
 import { breach, headline, markdown, notMeasured, regression, rounded } from "./report";
+import { judgeRoutes, measureRoutes, unknownRoutes } from "./routes";
 import {
   type Credentials,
   type Ended,
   type Executor,
-  type JudgedRule,
   oneLine,
   RunFailure,
   type RunRequest,
@@ -40,12 +45,16 @@ import { otherThan } from "./versions";
 /** Where runs are kept, in the project's folder. */
 export const runsFolder = "runs";
 
-/** The newest run of a stack, passed or failed; one whose process was killed has failed. */
+/**
+ * The newest run of a stack's load test, passed or failed; one whose process was killed has failed. A
+ * search for the capacity is no such run.
+ */
 export function latestRun(stack: string): Summary | undefined {
   if (!fs.existsSync(runsFolder)) return undefined;
   const newest = fs
     .readdirSync(runsFolder)
     .filter((name) => stackOf(name) === stack)
+    .filter((name) => !fs.existsSync(path.join(runsFolder, name, rising)))
     .sort()
     .at(-1);
   if (!newest) return undefined;
@@ -80,12 +89,12 @@ export async function runLoadTest(
 
   const summary: Summary = { id, ...noVerdict() };
   /** What the ledger will have; the start is that of the first request once it is known. */
-  const entry: Pick<NewEntry, "startedAt" | "endedAt" | "figures" | "baseline"> = {
+  const entry: Pick<NewEntry, "startedAt" | "endedAt" | "figures" | "routes" | "baseline"> = {
     startedAt: started,
     endedAt: started,
   };
   try {
-    const executor = executorFor(request, credentials, say);
+    let executor = executorFor(request, credentials, say);
     // Each takes its time; what is wrong first in this order is what is told.
     const [version, open, read] = await Promise.allSettled([
       executor.version(signal),
@@ -106,14 +115,38 @@ export async function runLoadTest(
     await requireRetention(source, declared);
     const scope = hooksOf(declared).length > 0 ? testOnly(id) : run(id);
     const watched = watch(source, credentials.writer, id, scope, say);
-    const { ends, all, slips } = await runK6(
-      { request, executor, declared, watched, signal },
-      id,
-      dir,
-    );
-    summary.warnings.push(...slips, ...warningsOf(request, declared, ends));
-
-    const breaches = ends.flatMap((end) => endingOf(end) ?? []);
+    const observed = observe(() => executor.usage?.(), request.executor.kind === "kubernetes");
+    const runPhase = async ({ profile, name = "", enough }: Partial<Phase>) => {
+      const own = profile ? { ...request, profile } : request;
+      if (profile) executor = executorFor(own, credentials, say);
+      const scenarios = profile && { capacity: scenarioOf(profile) };
+      const prepared = { request: own, executor, declared, signal, scenarios, enough };
+      return runK6(prepared, id, path.join(dir, name));
+    };
+    const { search } = request.profile;
+    const breaches: string[] = [];
+    const k6: Ran = { ends: [], all: [], slips: [], cut: [] };
+    let capacity: Capacity | undefined;
+    try {
+      if (!search) join(k6, await runPhase({}));
+      else {
+        requireSearchable(request, declared);
+        capacity = await findCapacity(search, {
+          ...{ source, scope, request, watched, say, shortIn: observed.shortIn },
+          run: async (phase) => join(k6, await runPhase(phase)),
+        });
+      }
+    } catch (error) {
+      // What was measured before is kept.
+      if (signal.aborted || k6.ends.length === 0 || !(error instanceof RunFailure)) throw error;
+      breaches.push(error.message);
+    } finally {
+      watched.stop();
+      summary.generator = observed.end(capacity?.heldFrom);
+    }
+    const { ends, all } = k6;
+    summary.warnings.push(...k6.slips, ...warningsOf(request, declared, k6.cut));
+    breaches.push(...ends.flatMap((end) => endingOf(end) ?? []));
     const silent = ends.find((_, at) => !all[at]);
     if (silent) {
       const k6 = silent.name ? `k6 of ${silent.name}` : "k6";
@@ -121,15 +154,22 @@ export async function runLoadTest(
     }
     const counts = all as Counts[];
     const total = together(counts);
+    const steady = capacity ? counts.at(-1)! : total;
     const refusals = ends.flatMap(({ dir }) => lastRefusal(dir) ?? []);
     await watched.end();
     const proof = await prove(source, id, counts, total, refusals);
     const { problems, incomplete, warning, range } = proof;
     if (warning) summary.warnings.push(warning);
     const { digest } = watched;
-    const measured = await measure(source, scope, { counts: total, incomplete, range, digest });
-    const { figures, startedAt = started, endedAt = new Date() } = measured;
-    if (figures.requests !== undefined && figures.requests !== digest.requests) {
+    const judged = capacity
+      ? { where: `${scope.where} AND time >= ${capacity.heldFrom}ms` }
+      : scope;
+    const measured = await measure(source, judged, { counts: steady, incomplete, range, digest });
+    const { figures, endedAt = new Date() } = measured;
+    const { startedAt = started } = search ? {} : measured;
+    figures.capacity = capacity?.rate;
+    summary.broke = capacity?.why;
+    if (!search && figures.requests !== undefined && figures.requests !== digest.requests) {
       await watched.again().catch(({ message }) => {
         summary.warnings.push(oneLine(`the dashboard does not show all of this run: ${message}`));
       });
@@ -141,21 +181,42 @@ export async function runLoadTest(
       endedAt: endedAt.toISOString(),
       dashboardUrl: request.dashboardUrl && atRun(request.dashboardUrl, id, startedAt, endedAt),
     });
+    const during = { from: startedAt, to: search ? new Date() : endedAt };
+    summary.curve = await curveOf(source, id, during).catch(() => undefined);
     const tooManySeries = await seriesWarning(source, id, request.maxSeries);
     if (tooManySeries) summary.warnings.push(tooManySeries);
     if (refusals.some(isForSeries) && incomplete.size > 0) {
       summary.warnings.push(await makeRoom(source, credentials.writer, id, incomplete));
     }
 
+    const isExact = ["http_req_duration", "http_req_failed"].every((each) => !incomplete.has(each));
+    const seconds = steady.durationMs / 1000;
+    const routes =
+      figures.requests === undefined || !isExact
+        ? undefined
+        : await measureRoutes(source, judged, { range, points: figures.requests, seconds });
+    summary.routes = routes?.map(rounded);
+    Object.assign(entry, { routes });
+
     breaches.push(...problems);
+    if (routes) breaches.push(...unknownRoutes(request.routeLimits, routes));
     if (!total.metrics.iterations?.values.count) {
       breaches.push(`k6 completed no iteration: ${lastError(ends[0].dir)}`);
     }
-    summary.thresholds = judge(request, figures, total, incomplete);
+    // Where no rate held, the figures are of all that were tried.
+    const isJudged = !search || capacity;
+    summary.thresholds = isJudged
+      ? [
+          ...judge(request, figures, steady, incomplete),
+          ...judgeRoutes(request.routeLimits, routes ?? []),
+        ]
+      : [];
     const broken = summary.thresholds.filter(({ passed }) => !passed);
     breaches.push(...broken.map((rule) => (rule.value === undefined ? notMeasured : breach)(rule)));
     // Where ours hold it is one of the script's, or a percentile at its limit: k6 interpolates.
-    const inK6 = breachesOf(ends, counts, summary.thresholds, request, breaches.length > 0);
+    const inK6 = search
+      ? []
+      : breachesOf(ends, counts, summary.thresholds, request, breaches.length > 0);
     if (inK6.length > 0) breaches.push(`k6 found a threshold breached: ${inK6.join(", ")}`);
     const { baseline } = entry;
     if (baseline) {
@@ -166,6 +227,8 @@ export async function runLoadTest(
         summary.warnings.push(`the baseline ${baseline.id} ran another scenario or profile`);
       }
     }
+    const { why } = summary.generator ?? {};
+    if (why && request.starvedGenerator === "fail") breaches.push(why);
     const worse = summary.regressions.filter(({ passed }) => !passed);
     breaches.push(...worse.map((each) => regression(each, baseline!.id)));
     if (breaches.length > 0) throw new RunFailure(breaches.join("; "));
@@ -177,16 +240,16 @@ export async function runLoadTest(
     throw new RunFailure(`load test failed: ${summary.reason}`);
   } finally {
     if (!entry.figures) entry.endedAt = new Date();
-    const { verdict, reason: outcome = verdict, k6Version } = summary;
+    const { verdict, reason: outcome = verdict, k6Version, dashboardUrl, generator } = summary;
     const { writer } = credentials;
-    const { dashboardUrl } = summary;
-    const all = { ...entry, id, verdict, outcome, dashboardUrl, k6Version };
+    const all = { ...entry, id, verdict, outcome, dashboardUrl, k6Version, generator };
     await recordInLedger(request, writer, all).catch(({ message }) =>
       summary.warnings.push(
         oneLine(`the run is not in the ledger, nor marked on the dashboard: ${message}`),
       ),
     );
-    record(dir, summary);
+    const isKnown = request.script === ownScript || request.profile.search;
+    record(dir, summary, isKnown ? request.profile : undefined);
     say(headline(summary));
   }
 }
@@ -242,36 +305,67 @@ async function requireRetention({ influxdb, reader }: Source, { lastsSeconds }: 
   );
 }
 
+/** How k6s of a run ended, and what each counted, if it told. */
+interface Ran {
+  ends: Ended[];
+  all: (Counts | undefined)[];
+  /** What was wrong with their summaries. */
+  slips: string[];
+  /** Those that were not ended before their time. */
+  cut: Ended[];
+}
+
+function join(all: Ran, more: Ran) {
+  all.ends.push(...more.ends);
+  all.all.push(...more.all);
+  all.slips.push(...more.slips);
+  all.cut.push(...more.cut);
+}
+
+/** Refuses what cannot be given a rate from outside. @throws RunFailure */
+function requireSearchable({ executor }: RunRequest, { exports }: Declared) {
+  if (executor.kind === "kubernetes") {
+    throw new RunFailure("a capacity is looked for by one k6: set executor to docker or local");
+  }
+  if (exports.includes("default")) return;
+  throw new RunFailure(
+    "a capacity is looked for by the script's default function: it exports none",
+  );
+}
+
 /** What a run of k6 needs to know. */
 interface Prepared {
   request: RunRequest;
   executor: Executor;
   declared: Declared;
-  watched: Watch;
   signal: AbortSignal;
+  /** In place of the script's own. */
+  scenarios?: object;
+  /** Ends it before its time, as it should. */
+  enough?: AbortSignal;
 }
 
 /**
  * Runs k6 to its end.
  *
- * @returns how each k6 ended, what it counted if it told, and what was wrong with its summary
  * @throws RunFailure when it was interrupted, or had to be stopped
  */
 async function runK6(
-  { request, executor, declared, watched, signal }: Prepared,
+  { request, executor, declared, signal, scenarios, enough }: Prepared,
   id: string,
   dir: string,
-) {
+): Promise<Ran> {
   const mark = newMark();
-  fs.mkdirSync(path.join(dir, "files"));
+  fs.mkdirSync(path.join(dir, "files"), { recursive: true });
   const deadline = deadlineOf(request, declared, dir);
-  const stop = AbortSignal.any([signal, deadline.signal]);
-  const entry = runEntry(mark, optionsFor(declared, id));
-  const ends = await executor.run(id, dir, entry, stop).finally(() => {
-    watched.stop();
+  const stop = AbortSignal.any([signal, deadline.signal, ...(enough ? [enough] : [])]);
+  const options = { ...optionsFor(declared, id), scenarios };
+  const entry = runEntry(mark, options);
+  const ended = await executor.run(id, dir, entry, stop).finally(() => {
     deadline.cancel();
     if (fs.readdirSync(path.join(dir, "files")).length === 0) fs.rmdirSync(path.join(dir, "files"));
   });
+  const ends = enough?.aborted ? ended.map((end) => ({ ...end, exitCode: 0 })) : ended;
   const told = ends.map(({ dir }) => {
     const [summary, slip] = takeTold(dir, mark);
     const counts = summary === undefined ? undefined : countsOf(summary);
@@ -296,7 +390,8 @@ async function runK6(
         : []),
     ];
   });
-  return { ends, all: told.map(({ counts }) => counts), slips };
+  const all = told.map(({ counts }) => counts);
+  return { ends, all, slips, cut: enough?.aborted ? [] : ends };
 }
 
 /** What is no fault of the run, but should be known of how it went. */
@@ -324,59 +419,10 @@ function warningsOf(request: RunRequest, declared: Declared, ends: Ended[]): str
 
 const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);
 
-/**
- * What came of each limit that the run has something for: those of HTTP where the script has asked
- * anything, that of checks where it has checks. A figure that is missing there keeps no limit.
- */
-function judge(
-  { thresholds, script }: RunRequest,
-  figures: Figures,
-  { metrics }: Counts,
-  incomplete: Set<string>,
-): JudgedRule[] {
-  const hasHttp = script === ownScript || figures.requests !== undefined;
-  const checks = metrics.checks?.values;
-  const hasChecks = Boolean(checks?.passes || checks?.fails);
-  return rules(thresholds).flatMap((rule): JudgedRule[] => {
-    const exact = figures[rule.figure];
-    if (exact === undefined) {
-      const applies =
-        rule.figure === "checksRate" ? hasChecks : rule.figure === "droppedIterations" || hasHttp;
-      // What is missing because points are is told by those.
-      return applies && !incomplete.has(rule.metric) ? [{ ...rule, passed: false }] : [];
-    }
-    const passed = rule.comparison === "<=" ? exact <= rule.limit : exact >= rule.limit;
-    return [{ ...rule, value: rounded(figures)[rule.figure] ?? exact, passed }];
-  });
-}
-
-/**
- * The thresholds that k6 found breached, but for those of ours that are told as such. Each of several
- * k6 judges its own part of the load alone, so of theirs those are left out that are judged over all.
- */
-function breachesOf(
-  ends: Ended[],
-  counts: Counts[],
-  judged: JudgedRule[],
-  { thresholds }: RunRequest,
-  isToldWhy: boolean,
-): string[] {
-  const asText = ({ metric, expression }: { metric: string; expression: string }) =>
-    `${metric}: ${expression}`;
-  const overAll = rules(thresholds).map(asText);
-  const told = judged.filter(({ passed }) => !passed).map(asText);
-  return ends.flatMap(({ name, dir, exitCode }, at) => {
-    const breached = breachedIn(counts[at]);
-    if (exitCode === 99 && breached.length === 0 && !isToldWhy) return [`see ${dir}/k6.log`];
-    return name
-      ? breached.filter((each) => !overAll.includes(each)).map((each) => `${each} (${name})`)
-      : breached.filter((each) => !told.includes(each));
-  });
-}
-
 /** What of a summary of a passed run is the stack's output. */
 function result({ thresholds: _, regressions: __, baseline: ___, ...rest }: Summary): RunResult {
-  const { warnings: ____, k6Version: _____, ...passed } = rest;
+  const { warnings: ____, k6Version: _____, ...more } = rest;
+  const { routes: ______, generator: _______, broke: ________, curve: _________, ...passed } = more;
   return passed as RunResult;
 }
 
@@ -419,9 +465,11 @@ function deadlineOf(request: RunRequest, declared: Declared, dir: string) {
 const atRun = (url: string, id: string, from: Date, to: Date) =>
   `${url}?from=${from.getTime()}&to=${to.getTime()}&var-testid=${id}`;
 
-function record(dir: string, summary: Summary) {
+/** @param profile of the load, where the script does not bring its own */
+function record(dir: string, summary: Summary, profile?: LoadProfile) {
   fs.writeFileSync(path.join(dir, "summary.json"), JSON.stringify(summary, null, 2) + "\n");
   fs.writeFileSync(path.join(dir, "summary.md"), markdown(summary));
+  fs.writeFileSync(path.join(dir, "report.html"), page(summary, profile));
   const latest = path.join(runsFolder, "latest");
   fs.rmSync(latest, { force: true });
   fs.symlinkSync(summary.id, latest, "junction");

@@ -1,7 +1,15 @@
 /** What goes into a run and what comes out of it. */
 import * as crypto from "node:crypto";
 import type { Entry } from "./entry";
-import type { Figures, LoadProfile, MaxRegression, Rule, Thresholds, Unit } from "../k6/profile";
+import type {
+  Figures,
+  LoadProfile,
+  MaxRegression,
+  RouteLimit,
+  Rule,
+  Thresholds,
+  Unit,
+} from "../k6/profile";
 
 /**
  * An address as this machine sees it and, where they differ, as containers of the stack's network
@@ -65,7 +73,37 @@ export interface Inspected extends Ended {
   options: string;
 }
 
-/** k6's part in a run. Output goes to `dir`; one k6 leaves its `report.html` there, too. */
+/** What k6 and the store take at a time. */
+export interface Usage {
+  /** Processors: 1 is all of one. */
+  k6: number;
+  store?: number;
+  /** Memory of k6 as a share of its limit. */
+  memory?: number;
+  /** How many processors there are where k6 runs, if that is not this machine. */
+  cores?: number;
+}
+
+/** What the generator of the load did during a run. Processors: 1 is all of one. */
+export interface Generator {
+  /** How many processors k6 could have had. */
+  cores: number;
+  /** On average. Absent where nobody could tell. */
+  k6Cores?: number;
+  storeCores?: number;
+  /** Share of the machine's processors that were busy, on average, from 0 to 1. */
+  machine: number;
+  /** The most that k6 had of its memory, from 0 to 1; absent where it has no limit. */
+  memory?: number;
+  /** The most by which the runner itself was late. */
+  lateMs: number;
+  /** Share of the run in which no processor was left, from 0 to 1. */
+  short: number;
+  /** Why the figures may not be the target's, in one line; absent where nothing was short. */
+  why?: string;
+}
+
+/** k6's part in a run. Output goes to `dir`; one k6 leaves its `k6-report.html` there, too. */
 export interface Executor {
   /**
    * Such as `v1.8.1`, as told by k6 where it is to run.
@@ -80,6 +118,8 @@ export interface Executor {
    * the script's summary writes is in the folder `files` of `dir`, which is there.
    */
   run(id: string, dir: string, entry: Entry, signal: AbortSignal): Promise<Ended[]>;
+  /** What k6 takes while it runs, as last seen; absent where it cannot be known. */
+  usage?(): Promise<Usage | undefined> | Usage | undefined;
 }
 
 /** Everything a run needs but what is secret. */
@@ -97,6 +137,9 @@ export interface RunRequest {
   /** The run to compare with; empty: the last that passed with the same scenario and profile. */
   baseline: string;
   maxRegression: MaxRegression[];
+  routeLimits: RouteLimit[];
+  /** What becomes of a run whose generator was short of something. */
+  starvedGenerator: "warn" | "fail";
   /** A run that makes more series than this in InfluxDB gets a warning. */
   maxSeries: number;
   executor: ExecutorChoice;
@@ -114,6 +157,8 @@ export interface RunRequest {
 
 /** A rule with what the run made of it. */
 export interface JudgedRule extends Rule {
+  /** The one that it is about; absent: all of them together. */
+  route?: string;
   /** Absent where the figure was not measured, which keeps no limit. */
   value?: number;
   passed: boolean;
@@ -128,6 +173,31 @@ export interface JudgedRegression extends MaxRegression {
   baseline: number;
   limit: number;
   passed: boolean;
+}
+
+/** What the requests of one route took, in the units of `Figures`. */
+export interface Route {
+  /** k6's tag `name`. */
+  name: string;
+  requests: number;
+  /** Of all requests of the run, from 0 to 1. */
+  share: number;
+  rps: number;
+  /** Absent where the script has k6 judge no response. */
+  failedRate?: number;
+  avgMs: number;
+  p95Ms: number;
+  p99Ms: number;
+}
+
+/** How a run went, interval by interval, in the units of `Figures`; 0 where no request ended. */
+export interface Curve {
+  /** Length of an interval, in seconds. */
+  every: number;
+  p99Ms: number[];
+  p95Ms: number[];
+  avgMs: number[];
+  rps: number[];
 }
 
 /** The public result of a run: one short line on standard output, `lastPassedRun` of the stack. */
@@ -149,11 +219,19 @@ export type Summary = Partial<RunResult> & {
   /** Why the run failed, in one line. */
   reason?: string;
   thresholds: JudgedRule[];
+  /** Figures by route, the slowest first; absent where there are none that are surely right. */
+  routes?: Route[];
   /** The run that this one was compared with, and what came of `maxRegression`. */
   baseline?: { id: string; figures: Partial<Figures> };
   regressions: JudgedRegression[];
+  /** Absent where there were no HTTP requests, or where they cannot be read. */
+  curve?: Curve;
+  /** Of a run that has found a capacity: what broke at which rate. */
+  broke?: string;
   /** What does not fail the run, but should be known. */
   warnings: string[];
+  /** Absent where k6 ran in a cluster. */
+  generator?: Generator;
   k6Version?: string;
 };
 

@@ -44,7 +44,7 @@ async function firstValues({ influxdb, reader }: Source, queries: string[]) {
 }
 
 /** The metric that each figure is computed from. */
-const metricOf: Record<Figure, string> = {
+const metricOf: Record<Exclude<Figure, "capacity">, string> = {
   requests: "http_reqs",
   rps: "http_reqs",
   avgMs: "http_req_duration",
@@ -115,7 +115,7 @@ export async function measure(
     checksRate: totalOf("checks")?.mean,
     droppedIterations: totalOf("dropped_iterations")?.sum ?? 0,
   };
-  const known = (Object.keys(all) as Figure[]).filter(
+  const known = (Object.keys(all) as (keyof typeof metricOf)[]).filter(
     (figure) => all[figure] !== undefined && !incomplete.has(metricOf[figure]),
   );
   const figures = Object.fromEntries(known.map((figure) => [figure, all[figure]])) as Figures;

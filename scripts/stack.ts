@@ -1,5 +1,5 @@
 /**
- * `make up`, `preview`, `load`, `drift`, `rotate`, `backup`, `restore`, `destroy`, `compare`,
+ * `make up`, `preview`, `load`, `capacity`, `drift`, `rotate`, `backup`, `restore`, `destroy`, `compare`,
  * `password` and `mirror-list`: prepares what Pulumi needs, runs it, and tells how it ended. `pulumi`
  * typed directly does the same work with a login and stack of its user's own.
  *
@@ -11,11 +11,26 @@ import { containerName, namespaceName, parseConfig, project, type StackConfig } 
 import { drawn, ownScript } from "../k6/profile";
 import { removeLeftContainers } from "../runner/docker";
 import { waitForAnswer } from "../runner/gate";
-import { runOf } from "../runner/ledger";
-import { columns, comparison, markdownTable, table } from "../runner/report";
-import { latestRun, runsFolder } from "../runner/run";
+import { routesOf, runOf } from "../runner/ledger";
+import {
+  capacityLine,
+  columns,
+  comparison,
+  markdownTable,
+  routeComparison,
+  table,
+} from "../runner/report";
+import { latestRun, runLoadTest, runsFolder } from "../runner/run";
+import { scriptHash } from "../runner/script";
 import { manifestsAhead } from "../runner/test-run";
-import { RunFailure, stackOf, type Summary } from "../runner/types";
+import {
+  type Credentials,
+  RunFailure,
+  type RunRequest,
+  stackOf,
+  type Summary,
+} from "../runner/types";
+import { readJson } from "../runner/verify";
 import { ConfigError } from "../values";
 import { backup, restore, type RunningStack } from "./backup";
 import {
@@ -78,6 +93,35 @@ const commands: Record<string, () => Promise<void>> = {
     const again = ["--target-replace", loadTestUrn];
     const exitCode = await pulumi.run("up", "--yes", "--skip-preview", ...changes(), ...again);
     conclude(exitCode, before?.id);
+  },
+  async capacity() {
+    const { config, all } = await prepare("capacity");
+    const { output, password } = lookUp(requireUp(all));
+    // As the stack's test has them, but for what can be set for this command alone.
+    const { LOAD_TEST } = output("load-test-run", "environment") as Record<string, string>;
+    const { target, ...recorded } = JSON.parse(LOAD_TEST) as RunRequest;
+    const { plaintext } = output("load-test-run", "stdin") as { plaintext: string };
+    const { secrets } = JSON.parse(JSON.parse(plaintext)) as Credentials;
+    const { script, scriptEnv, profile, thresholds, routeLimits } = config;
+    const { baseline, maxRegression, starvedGenerator, maxSeries, allowedHosts } = config;
+    const request: RunRequest = {
+      ...{ ...recorded, script, scriptHash: scriptHash(script), scriptEnv, profile, thresholds },
+      ...{ routeLimits, baseline, maxRegression, starvedGenerator, maxSeries, allowedHosts },
+      target:
+        config.target.kind === "external" ? { ...target, url: config.target.baseUrl } : target,
+    };
+    const credentials: Credentials = {
+      writer: { username: "k6", password: password("influxdb-k6-password") },
+      reader: { username: "grafana", password: password("influxdb-grafana-password") },
+      secrets,
+    };
+    const stop = new AbortController();
+    process.on("SIGINT", () => stop.abort());
+    const { id } = await runLoadTest(request, credentials, console.log, stop.signal);
+    const summary: Summary = readJson(path.join(runsFolder, id, "summary.json"));
+    console.log(`\n${table(summary)}\n`);
+    if (summary.dashboardUrl) console.log(`dashboard  ${summary.dashboardUrl}`);
+    console.log(`report     ${runsFolder}/${id}/report.html\n\n${capacityLine(summary)}`);
   },
   async drift() {
     requireUp((await prepare()).all);
@@ -183,11 +227,15 @@ const commands: Record<string, () => Promise<void>> = {
     const found = await Promise.all([runOf(source, a), runOf(source, b)]).catch(({ message }) => {
       throw new Failure(message);
     });
-    const rows = comparison(...found);
+    const routes = routeComparison(
+      ...(await Promise.all([routesOf(source, a), routesOf(source, b)])),
+    );
+    const tables = [comparison(...found), routes].filter((rows) => rows.length > 0);
     const file = path.join(runsFolder, `compare-${a}-${b}.md`);
     fs.mkdirSync(runsFolder, { recursive: true });
-    fs.writeFileSync(file, `### Load tests compared\n\n${markdownTable(rows)}\n`);
-    console.log(`${columns(rows)}\n\nas Markdown  ${file}`);
+    const text = ["### Load tests compared", ...tables.map(markdownTable)].join("\n\n");
+    fs.writeFileSync(file, `${text}\n`);
+    console.log(`${tables.map(columns).join("\n\n")}\n\nas Markdown  ${file}`);
   },
 };
 
@@ -286,8 +334,8 @@ function nothingElse(given: string[], usage: string) {
  *
  * @returns the settings, and the resources in the stack's state
  */
-async function prepare() {
-  const config = parseConfig(readSettings(stack, settings), process.cwd());
+async function prepare(use: "load" | "capacity" = "load") {
+  const config = parseConfig(readSettings(stack, settings), process.cwd(), use);
   const ask = () => {
     pulumi.selectBackend();
     return pulumi.resources();
@@ -379,10 +427,6 @@ const endedBadly = (exitCode: number) =>
       (pulumi.firstError ? `: ${pulumi.firstError}` : `; all that it said is in ${pulumi.log}`),
   );
 
-/** The page that k6 made of a run; the runners of a cluster leave none. */
-const report = (id: string) =>
-  fs.existsSync(path.join(runsFolder, id, "report.html")) ? "report.html" : "summary.md";
-
 /** Tells how `up` ended: the verdict, where to look, and the one line that says what went wrong. */
 function conclude(exitCode: number, previousRun?: string) {
   const newest = latestRun(stack);
@@ -401,7 +445,7 @@ function conclude(exitCode: number, previousRun?: string) {
   }
   console.log(
     ran
-      ? `report     ${runsFolder}/${newest.id}/${report(newest.id)}`
+      ? `report     ${runsFolder}/${newest.id}/report.html`
       : "no test was due: nothing that it depends on has changed",
   );
 }

@@ -22,9 +22,8 @@ import {
   ownScript,
   type LoadProfile,
 } from "../../k6/profile";
-import { charts } from "../../rehearsal/charts";
 import { query, write } from "../../runner/influxdb";
-import { headline, table } from "../../runner/report";
+import { charts, headline, table } from "../../runner/report";
 import type { RunRequest } from "../../runner/types";
 import { type Values } from "../../values";
 import { findParts, Rig, type Ended, type Store } from "../support/rig";
@@ -509,9 +508,7 @@ describe.each([
       expect(headline(run.summary)).toBe(line);
       expect(run.ended.lastLine).toBe(line);
 
-      const { database, credentials } = run.store;
-      const influxdb = { url: rig.admin.url, database };
-      const drawn = await charts({ influxdb, reader: credentials.reader }, run.summary);
+      const drawn = charts(run.summary);
       const { p99, p95, average, RPS } = figures;
       expect(cells(drawn, / {3,}/, /^ {2}/)).toEqual({ p99, p95, average, RPS });
     });

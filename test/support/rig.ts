@@ -161,7 +161,13 @@ export class Rig {
       executor: { kind: "local", binary: this.parts.k6 },
       target: { url: targetUrl, version: "" },
       influxdb: { url: this.admin.url, database: store.database },
-      ...{ baseline: "", maxRegression: [], allowedHosts: [] },
+      ...{
+        baseline: "",
+        maxRegression: [],
+        routeLimits: [],
+        starvedGenerator: "warn",
+        allowedHosts: [],
+      },
       maxSeries: 100,
       ...changed,
       profile: {

@@ -142,6 +142,10 @@ export function toldSummary(counters: Record<string, Counter>, seconds = 60): st
 /** The statements of a whole run, answered. */
 export function answersOf(
   figures: Partial<Record<string, number | null>> = {},
+  /** Of each route its durations' sum, count, p95 and p99. */
+  routes: [name: string, durations: [number, number, number, number]][] = [
+    ["POST /coupons/{userId}/issue-async", [42125, 1000, 123.456, 456.789]],
+  ],
 ): Record<string, Answer> {
   const all = {
     ...{ requests: 1000, mean: 42.125, p95: 123.456, p99: 456.789, failed: 0.0021 },
@@ -185,6 +189,13 @@ export function answersOf(
     'SELECT last("value") FROM "http_req_duration"': [request],
     'SELECT "value" FROM "http_req_duration"': Array(all.requests ?? 0).fill(request),
     'SELECT sum("value") FROM "http_req_failed"': rows(0),
+    'SELECT sum("value"), count("value"), percentile("value", 95), percentile("value", 99) FROM "http_req_duration"':
+      routes.map(([name, values]) => ({ name: "", tags: { name }, values: [[0, ...values]] })),
+    'SELECT sum("value"), count("value") FROM "http_req_failed"': routes.map(
+      ([name, [, count]]) => ({
+        ...{ name: "", tags: { name }, values: [[0, 0, count]] },
+      }),
+    ),
     "SHOW SERIES EXACT CARDINALITY": [
       { name: "http_reqs", values: [[all.series! - 7]] },
       { name: "vus", values: [[7]] },
@@ -199,7 +210,13 @@ export const requestFor = (more: Partial<RunRequest> = {}): RunRequest => ({
   scriptHash: "0",
   profile: defaultProfile,
   thresholds: defaultThresholds,
-  ...{ baseline: "", maxRegression: [], allowedHosts: [] },
+  ...{
+    baseline: "",
+    maxRegression: [],
+    routeLimits: [],
+    starvedGenerator: "warn",
+    allowedHosts: [],
+  },
   maxSeries: 1000,
   executor: { kind: "local", binary: "k6" },
   target: { url: "http://127.0.0.1:8080", version: "1" },

@@ -9,7 +9,6 @@ import * as tar from "tar-stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { run } from "../../dashboards/queries";
 import { defaultProfile, defaultThresholds, type Figures, rules } from "../../k6/profile";
-import { charts } from "../../rehearsal/charts";
 import { type CountedMetric, type Counts } from "../../runner/counts";
 import { Digest } from "../../runner/digest";
 import { executorFor } from "../../runner/executor";
@@ -610,28 +609,6 @@ describe("the proof", () => {
   });
 });
 
-test("charts show each panel's points between 0 and its peak, and the run's figure", async () => {
-  const points = (...values: (number | null)[]): Answer => values.map((value) => [0, value]);
-  const influxdb = await fakeInfluxDb({
-    'SELECT percentile("value", 99) FROM "http_req_duration"': points(100, 200, 700),
-    'SELECT percentile("value", 95) FROM "http_req_duration"': points(null, 350, 700),
-    'SELECT mean("value") FROM "http_req_duration"': [],
-    'SELECT sum("value") * 1000 * pow(3000, -1) FROM "http_reqs"': points(16.125, 0, 16.125),
-  });
-  const summary = summaryOf({}, { endedAt: "2026-01-02T03:06:07.500Z" });
-  const shown = await charts({ influxdb, reader: credentials.reader }, summary);
-  expect(shown.split("\n").map((line) => line.trim().split(/ {2,}/))).toEqual([
-    ["p99", "456.79 ms", "▂▃█", "every 3 s, most 700"],
-    ["p95", "123.46 ms", "▁▅█", "every 3 s, most 700"],
-    ["average", "42.13 ms", "every 3 s, most 0"],
-    ["RPS", "16.67/s", "█▁█", "every 3 s, most 16.13"],
-  ]);
-  const where =
-    ` WHERE "testid" = '${id}' AND time >= 1767323046000ms AND time < 1767323166000ms ` +
-    `GROUP BY time(3s, 0ms)`;
-  expect([...influxdb.runs]).toEqual([`${where} fill(null)`, `${where} fill(0)`]);
-});
-
 describe("waiting for an answer", () => {
   test("ends with any answer, be it an error or a redirection", async () => {
     for (const status of [200, 302, 404, 500]) {
@@ -1008,7 +985,7 @@ describe("k6 on this machine", () => {
       "K6_AUTO_EXTENSION_RESOLUTION=false",
       "K6_BROWSER_HEADLESS=true",
       "K6_WEB_DASHBOARD=true",
-      `K6_WEB_DASHBOARD_EXPORT=${path.resolve("out/report.html")}`,
+      `K6_WEB_DASHBOARD_EXPORT=${path.resolve("out/k6-report.html")}`,
       "K6_WEB_DASHBOARD_PERIOD=1s",
       "K6_WEB_DASHBOARD_PORT=-1",
     ]);
@@ -1127,7 +1104,7 @@ describe("k6 in Docker", () => {
         ...["--memory", memory, "--memory-swap", memory, "--pids-limit", "1024"],
         ...["--env", "K6_WEB_DASHBOARD=true", "--env", "K6_WEB_DASHBOARD_PORT=-1"],
         ...["--env", "K6_WEB_DASHBOARD_PERIOD=1s"],
-        ...["--env", "K6_WEB_DASHBOARD_EXPORT=/load-test/out/report.html"],
+        ...["--env", "K6_WEB_DASHBOARD_EXPORT=/load-test/out/k6-report.html"],
         ...["--env", "K6_AUTO_EXTENSION_RESOLUTION=false"],
         ...["--env", "NO_PROXY=*", "--env", "GOGC=400", "--env", "GOMEMLIMIT=5421MiB"],
         "grafana/k6:1.8.1",
@@ -1187,11 +1164,11 @@ describe("k6 in Docker", () => {
   test("leaves its files and its output in the run's folder", async () => {
     const docker = executor({ exit: 99, log: "failed" });
     fs.mkdirSync("out/files");
-    await leave({ "files/own.json": "{}", "report.html": "<html>" });
+    await leave({ "files/own.json": "{}", "k6-report.html": "<html>" });
     expect(await docker.run(id, "out", entry, signal)).toEqual([{ dir: "out", exitCode: 99 }]);
-    expect(fs.readdirSync("out").sort()).toEqual(["files", "k6.log", "report.html"]);
+    expect(fs.readdirSync("out").sort()).toEqual(["files", "k6-report.html", "k6.log"]);
     expect(fs.readFileSync("out/files/own.json", "utf8")).toBe("{}");
-    expect(fs.readFileSync("out/report.html", "utf8")).toBe("<html>");
+    expect(fs.readFileSync("out/k6-report.html", "utf8")).toBe("<html>");
     expect(fs.readFileSync("out/k6.log", "utf8").trim().split("\n").sort()).toEqual([
       ...["done", "failed"],
     ]);
@@ -1318,9 +1295,15 @@ describe("a run", () => {
   test("leaves its record, and is the latest", async () => {
     await run({ summary });
     expect(fs.readdirSync(dir).sort()).toEqual([
-      ...["k6-summary.json", "k6.log", "summary.json", "summary.md"],
+      ...["k6-summary.json", "k6.log", "report.html", "summary.json", "summary.md"],
     ]);
-    const { thresholds, ...rest } = recorded();
+    const { thresholds, routes, generator: _, ...rest } = recorded();
+    expect(routes).toEqual([
+      {
+        ...{ name: "POST /coupons/{userId}/issue-async", requests: 1000, share: 1, rps: 16.67 },
+        ...{ failedRate: 0, avgMs: 42.13, p95Ms: 123.46, p99Ms: 456.79 },
+      },
+    ]);
     expect(rest).toEqual({
       ...{ ...passedResult, regressions: [], warnings: [], k6Version: "v1.8.1" },
     });
