@@ -3,53 +3,65 @@ import type { Scope } from "../dashboards/queries";
 import { inParts, type Range } from "./parts";
 import type { Source } from "./verify";
 
+/** What is within two bounds: how many values, the least and the most of them. */
+export interface Within {
+  count: number;
+  least: number;
+  most: number;
+}
+
 /** Durations that are stored, in milliseconds. */
 export interface Durations {
   /** How many are below a bound. */
   below(bound: number): Promise<number>;
-  /** Those from `low` on and below `high`; `enough` of them where there are more. */
-  between(low: number, high: number, enough: number): Promise<number[]>;
-  /** The least and the most of them. */
-  ends(low: number, high: number): Promise<[least: number, most: number]>;
+  /** What there is from `low` on and below `high`. */
+  within(low: number, high: number): Promise<Within>;
+  /** All of those. */
+  between(low: number, high: number): Promise<number[]>;
 }
 
 /** k6's durations are whole nanoseconds. */
 const finest = 1e-6;
 
-/** How many values are read and sorted here. */
-const few = 200_000;
+/** How many values are read and sorted here: some 40 MB of InfluxDB's answers. */
+const few = 1_000_000;
 
 /**
- * The value with number `rank` in the order of all; the first has number 1. It takes a count and a
+ * The value with number `rank` in the order of all; the first has number 1. It takes two counts and a
  * reading where the bounds are right and few values are the same, and finds it otherwise, too.
  *
  * @param bounds where it should be
  */
 export async function valueAt(
   rank: number,
-  { below, between, ends }: Durations,
+  { below, within, between }: Durations,
   bounds: { low: number; high: number },
 ): Promise<number> {
   let { low, high } = bounds;
+  let [under, found] = await Promise.all([low > 0 ? below(low) : 0, within(low, high)]);
   for (;;) {
-    const under = low > 0 ? await below(low) : 0;
+    const { count, least, most } = found;
     if (under >= rank) {
+      // It is below the bounds.
       [low, high] = [0, low];
-      continue;
-    }
-    const values = await between(low, high, few + 1);
-    if (values.length > few) {
-      // Many may be the same, such as those of requests that could not connect.
-      const [least, most] = await ends(low, high);
-      const half = Math.max(finest, (most - least) / 2);
-      const middle = least + half;
-      const isBelow = (await below(middle)) >= rank;
-      if (isBelow && half === finest) return least;
-      [low, high] = isBelow ? [least, middle] : [middle, most + finest];
-    } else if (under + values.length >= rank) {
+      [under, found] = [0, await within(low, high)];
+    } else if (under + count < rank) {
+      [low, high, under] = [high, Math.max(high * 2, 1), under + count];
+      found = await within(low, high);
+    } else if (most - least < finest / 2) {
+      return least;
+    } else if (count <= few) {
+      const values = await between(low, high);
       return values.sort((a, b) => a - b)[rank - under - 1];
     } else {
-      [low, high] = [high, Math.max(high * 2, 1)];
+      // Many may be the same, such as those of requests that could not connect.
+      const middle = least + (most - least) / 2;
+      const left = await within(least, middle);
+      if (under + left.count >= rank) [low, high, found] = [least, middle, left];
+      else {
+        [low, high, under] = [middle, most + finest, under + left.count];
+        found = await within(low, high);
+      }
     }
   }
 }
@@ -63,26 +75,30 @@ export function storedDurations(
 ): Durations {
   // InfluxQL knows no exponents.
   const number = (bound: number) => bound.toFixed(9);
-  const within = (low: number, high: number) =>
+  const inBounds = (low: number, high: number) =>
     `"value" >= ${number(low)} AND "value" < ${number(high)}`;
-  const ask = async (what: string, condition: string, limit = "") => {
+  const ask = async (what: string, condition: string) => {
     const answers = await inParts(source, range, points, (andTime) => [
-      `SELECT ${what} FROM "http_req_duration" ` +
-        `WHERE ${scope.where} AND ${condition}${andTime}${limit}`,
+      `SELECT ${what} FROM "http_req_duration" WHERE ${scope.where} AND ${condition}${andTime}`,
     ]);
-    return answers.flatMap(([[series]]) => series?.values ?? []).map(([, value]) => Number(value));
+    return answers.flatMap(([[series]]) => series?.values ?? []);
   };
+  const summed = (rows: unknown[][]) => rows.reduce((sum, [, count]) => sum + Number(count), 0);
   return {
     async below(bound) {
-      const counts = await ask(`count("value")`, `"value" < ${number(bound)}`);
-      return counts.reduce((sum, each) => sum + each, 0);
+      return summed(await ask(`count("value")`, `"value" < ${number(bound)}`));
     },
-    between: (low, high, enough) => ask(`"value"`, within(low, high), ` LIMIT ${enough}`),
-    async ends(low, high) {
-      const [least, most] = await Promise.all(
-        ["min", "max"].map((end) => ask(`${end}("value")`, within(low, high))),
-      );
-      return [Math.min(...least), Math.max(...most)];
+    async within(low, high) {
+      const what = `count("value"), min("value"), max("value")`;
+      const rows = await ask(what, inBounds(low, high));
+      return {
+        count: summed(rows),
+        least: rows.reduce((least, [, , value]) => Math.min(least, Number(value)), Infinity),
+        most: rows.reduce((most, [, , , value]) => Math.max(most, Number(value)), -Infinity),
+      };
+    },
+    async between(low, high) {
+      return (await ask(`"value"`, inBounds(low, high))).map(([, value]) => Number(value));
     },
   };
 }
