@@ -110,9 +110,9 @@ export function dockerExecutor(
       const end = await inContainer(
         container,
         async (start, name) => {
-          const k6 = start();
-          const unwatch = await watchUsage(name, network, (seen) => (usage = seen));
-          const end = await ended(k6, dir, signal, () => stop(name, "INT")).finally(unwatch);
+          const watched = watchUsage(name, network, (seen) => (usage = seen));
+          const k6 = ended(start(), dir, signal, () => stop(name, "INT"));
+          const end = await k6.finally(async () => (await watched)());
           await copyOut(name, out, dir);
           return end;
         },
