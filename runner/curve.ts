@@ -36,12 +36,12 @@ export async function curveOf(
     curve.p99Ms[at] = Number(p99);
     curve.p95Ms[at] = Number(p95);
     curve.avgMs[at] = Number(avg);
-    curve.rps[at] = Number(rps) * Math.min(ms / Math.max(within, 1), 10);
+    curve.rps[at] = (Number(rps) * ms) / Math.max(within, ms / 2);
   }
-  // Of less than a tenth of an interval nothing can be said.
+  // Of less than half of an interval little can be said.
   const isShort = (at: number) => {
     const start = (first + at) * ms;
-    return Math.min(end, start + ms) - Math.max(begin, start) < ms / 10;
+    return Math.min(end, start + ms) - Math.max(begin, start) < ms / 2;
   };
   const cut = <T>(values: T[]) => values.filter((_, at) => count === 1 || !isShort(at));
   return {
@@ -67,6 +67,8 @@ export function mermaid(title: string, values: number[], every: number): string 
   const peak = short(Math.max(...values, 0.001) * 1.1);
   return [
     "```mermaid",
+    // Its own first colour can hardly be seen.
+    `%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#0969da"}}}}%%`,
     "xychart-beta",
     `  title "${title}"`,
     `  x-axis "seconds" 0 --> ${values.length * every}`,

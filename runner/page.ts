@@ -33,6 +33,7 @@ const style = `
   svg .axis { stroke: var(--line); }
   svg .limit { stroke: var(--bad); stroke-dasharray: 4 4; }
   svg .curve { fill: none; stroke: var(--curve); stroke-width: 2; stroke-linejoin: round; }
+  @media (max-width: 30rem) { th, td { padding-right: .4rem; font-size: .9rem; } svg text { font-size: 20px; } }
   @media print { body { max-width: none; } h2 { break-after: avoid; } svg { break-inside: avoid; } }
 `;
 
@@ -98,7 +99,7 @@ function shapeOf(profile: LoadProfile): string {
 
 /** @param limit a line across, where the axis reaches it */
 function curve(title: string, values: number[], seconds: number, limit?: number): string {
-  const [width, height, left, below] = [640, 180, 50, 24];
+  const [width, height, left, below] = [640, 180, 72, 24];
   const peak = Math.max(...values, Number.MIN_VALUE);
   const isNear = limit !== undefined && limit <= peak * 2;
   const top = Math.max(peak, isNear ? limit : 0) * 1.05;

@@ -64,6 +64,7 @@ test("Markdown has p95 and RPS as charts that GitHub draws", () => {
   expect(markdown(summary)).toContain(
     [
       "```mermaid",
+      `%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#0969da"}}}}%%`,
       "xychart-beta",
       '  title "p95 in ms"',
       '  x-axis "seconds" 0 --> 3',
