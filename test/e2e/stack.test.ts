@@ -464,6 +464,28 @@ describe("a stack", () => {
     expect(own.http_reqs.count).toBe(requests);
   });
 
+  it("finds the highest rate that holds by `make capacity`, which changes nothing", async () => {
+    const before = await clone.resources();
+    const steps = { capacityFrom: 20, capacityTo: 40, capacityGrowth: 50, capacityStep: "4s" };
+    const capacity = await clone.make("capacity", { ...steps, capacityHold: "5s" });
+    succeeds(capacity);
+    expect(capacity.lastLine).toBe(
+      "capacity: 30/s held; nothing broke up to the end of the search",
+    );
+    const found = clone.latestRun();
+    expect(found).toMatchObject({ capacity: 30, verdict: "passed" });
+    expect(Math.abs(found.requests - 150)).toBeLessThanOrEqual(2);
+    // Docker has told what k6 and InfluxDB took.
+    expect(found.generator.k6Cores).toBeGreaterThan(0);
+    expect(found.generator.storeCores).toBeGreaterThan(0);
+    expect(await clone.resources()).toEqual(before);
+    const wrong = await clone.make("capacity", { capacityFrom: 50, capacityTo: 40 });
+    expect(wrong.lastLine).toBe(
+      'make capacity: configuration key "capacityTo" is "40": ' +
+        "must be at least capacityFrom, which is 50",
+    );
+  });
+
   it("goes by `make destroy`, all but its runs", async () => {
     const runs = clone.runs();
     const containers = await clone.inspect();
