@@ -82,9 +82,8 @@ scale: node_modules/.installed ## Measure what one InfluxDB takes and k6 gives, 
 	@node launch.js bench/scale.ts $(.settings)
 
 node_modules/.installed: package.json package-lock.json
-	@command -v node >/dev/null || { echo 'Node.js is missing: install 20 or later, https://nodejs.org' >&2; exit 1; }
-	@node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' || \
-		{ echo "Node.js $$(node --version) is too old: install 20 or later, https://nodejs.org" >&2; exit 1; }
+	@command -v node >/dev/null || { echo 'Node.js is missing: install 24, https://nodejs.org' >&2; exit 1; }
+	@node scripts/node.js
 	npm ci --no-audit --no-fund
 	@touch $@
 

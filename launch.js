@@ -6,6 +6,8 @@
  * Pulumi loads index.ts by it (`main` in Pulumi.yaml), so `pulumi up` and `make up` run the same code.
  * Usage: node launch.js <file.ts> [argument ...]
  */
+require("./scripts/node.js");
+
 const crypto = require("node:crypto");
 const fs = require("node:fs");
 const path = require("node:path");

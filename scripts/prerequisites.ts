@@ -43,7 +43,8 @@ export async function prerequisites(config: StackConfig, stack: string): Promise
   const imagesThere = async () =>
     daemon && !(await daemon).todo ? images(config, memoryOfImages) : [];
   const rows = await Promise.all([
-    node(),
+    // `launch.js` refuses one that does not do.
+    { name: "Node.js", found: process.version },
     daemon ?? [],
     pulumi(),
     here ? disk(least.disk) : [],
@@ -53,12 +54,6 @@ export async function prerequisites(config: StackConfig, stack: string): Promise
     executor.kind === "kubernetes" ? inCluster(executor, stack) : [],
   ]);
   return rows.flat();
-}
-
-function node(): Prerequisite {
-  const [major] = process.versions.node.split(".");
-  const todo = Number(major) < 20 ? "install Node.js 20 or later: https://nodejs.org" : undefined;
-  return { name: "Node.js", found: process.version, todo };
 }
 
 /** Docker, which must have the bytes of memory that a run needs. */
