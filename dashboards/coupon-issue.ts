@@ -55,6 +55,8 @@ interface Chart {
   unit: "ms" | "reqps";
   /** What the legend tells of the points; no mean of percentiles, which is no percentile. */
   legend: ("lastNotNull" | "max" | "mean")[];
+  /** Whether the rate that is offered is drawn as a curve. */
+  hasShape?: boolean;
   /** A line across the panel where the axis reaches it: a limit, red above, or a target, dashed. */
   line?: { kind: "limit" | "target"; at: number };
 }
@@ -68,8 +70,7 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
   const eachPoint = `Each point covers ${interval} or more`;
   const notConnected = "A request that could not connect counts as 0 ms.";
   const chosen = `Of chosen routes, it is drawn from raw points, kept for ${retention}.`;
-  const offered = profile?.stages ? "highest rate" : "rate";
-  const dashed = `The dashed line is the ${offered} that k6 offers. `;
+  const dashed = "The dashed line is the rate that k6 offers. ";
 
   const percentile = (p: 95 | 99, limitMs: number): Chart => ({
     title: `HTTP Request Duration (p${p})`,
@@ -118,7 +119,9 @@ export function couponIssueDashboard(args: CouponIssueDashboardArgs) {
       interval: rpsInterval,
       unit: "reqps",
       legend: ["lastNotNull", "max", "mean"],
-      ...(profile && { line: { kind: "target", at: arrivalRate(profile) } }),
+      ...(profile?.stages
+        ? { hasShape: true }
+        : profile && { line: { kind: "target", at: arrivalRate(profile) } }),
     },
   ];
 
@@ -236,9 +239,24 @@ export function minInterval(rate?: number, requests = 100): string {
   return fits?.[0] ?? "1m";
 }
 
+const dashedLine = {
+  "custom.lineStyle": { fill: "dash", dash: [10, 10] },
+  "custom.lineWidth": 1,
+  "custom.fillOpacity": 0,
+};
+
+/** What the curve of a query has instead, in the colour of text. */
+const override = (refId: string, properties: object) => ({
+  matcher: { id: "byFrameRefID", options: refId },
+  properties: [
+    ...Object.entries(properties).map(([id, value]) => ({ id, value: value as unknown })),
+    { id: "color", value: { mode: "fixed", fixedColor: "text" } },
+  ],
+});
+
 function timeSeries(chart: Chart) {
   const { title, name, description, figure, routeQuery, wholeRouteQuery } = chart;
-  const { unit, legend, line } = chart;
+  const { unit, legend, line, hasShape } = chart;
   const target = (refId: string, text: string, alias: string) => ({
     refId,
     rawQuery: true,
@@ -255,6 +273,7 @@ function timeSeries(chart: Chart) {
       target("B", toldSoFar(figure), `${name} of the whole run`),
       target("C", routeQuery, `${name} of these routes`),
       ...(wholeRouteQuery ? [target("D", wholeRouteQuery, `${name} of the whole range`)] : []),
+      ...(hasShape ? [target("E", toldFigure("offered"), "offered")] : []),
     ],
     fieldConfig: {
       defaults: {
@@ -285,13 +304,10 @@ function timeSeries(chart: Chart) {
           ...(line?.kind === "target" && { axisSoftMax: line.at * 1.2 }),
         },
       },
-      overrides: ["B", "D"].map((refId) => ({
-        matcher: { id: "byFrameRefID", options: refId },
-        properties: [
-          { id: "custom.drawStyle", value: "points" },
-          { id: "color", value: { mode: "fixed", fixedColor: "text" } },
-        ],
-      })),
+      overrides: [
+        ...["B", "D"].map((refId) => override(refId, { "custom.drawStyle": "points" })),
+        ...(hasShape ? [override("E", dashedLine)] : []),
+      ],
     },
     options: {
       legend: {

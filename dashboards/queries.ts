@@ -102,9 +102,10 @@ export type ToldFigure = "p99" | "p95" | "avg" | "rps";
 
 /**
  * A figure of each interval of a panel, as the runner has told it: of all requests of a run, and so
- * of no points where routes are chosen. It reads a point an interval, whatever the load.
+ * of no points where routes are chosen. It reads a point an interval, whatever the load. `offered` is the
+ * rate that k6 was told, where the load has a shape.
  */
-export const toldFigure = (figure: ToldFigure) =>
+export const toldFigure = (figure: ToldFigure | "offered") =>
   select(`last("${figure}_$__interval_ms")`, progress, panel);
 
 /** The same of a run from its start, as far as it was told in the panel's time range. */

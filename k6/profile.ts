@@ -293,6 +293,16 @@ export function rateAt(profile: LoadProfile, seconds: number): number {
   return profile.stages ? before / unit : arrivalRate(profile);
 }
 
+/** When the first iteration of the profile begins, in seconds from the start, to a tenth. */
+export function firstIterationAt(profile: LoadProfile): number {
+  const step = 0.1;
+  let at = 0;
+  for (let begun = 0; begun < 1 && at < durationSeconds(profile.duration)!; at += step) {
+    begun += rateAt(profile, at) * step;
+  }
+  return at;
+}
+
 /** Iterations that the profile starts in all. */
 export function iterationsOf(profile: LoadProfile): number {
   const { stages, timeUnit, duration } = profile;

@@ -80,7 +80,11 @@ export class Digest {
   private last = NaN;
   private failed = 0;
 
-  constructor(private readonly id: string) {}
+  /** @param offered what k6 was told to begin in a second, by the time since its first request ended */
+  constructor(
+    private readonly id: string,
+    private readonly offered?: (seconds: number) => number,
+  ) {}
 
   get requests() {
     return this.whole.count;
@@ -164,7 +168,12 @@ export class Digest {
   }
 
   private tell({ start, seconds, tally }: (typeof this.intervals)[number]) {
-    const told = tally.count === 0 ? { rps: 0 } : tally.told(seconds);
+    const middle = (Math.max(start, this.first) + start + seconds * 1000) / 2;
+    const offered = this.offered?.((middle - this.first) / 1000);
+    const told = {
+      ...(tally.count === 0 ? { rps: 0 } : tally.told(seconds)),
+      ...(offered !== undefined && { offered }),
+    };
     const fields = Object.entries(told).map(([name, value]) => [
       `${name}_${seconds * 1000}`,
       value,

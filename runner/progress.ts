@@ -1,5 +1,6 @@
 /** Watches a run: reads what has come to be stored since, tells people, panels and the alert rule. */
 import { heartbeat, history, type Scope } from "../dashboards/queries";
+import { firstIterationAt, type LoadProfile, rateAt } from "../k6/profile";
 import { Digest, type Request } from "./digest";
 import { query, write } from "./influxdb";
 import type { Login } from "./types";
@@ -33,6 +34,7 @@ export interface Watch {
 /**
  * @param scope the run's requests
  * @param say gets a line every five seconds
+ * @param shape of the load, which the dashboard has beside the requests
  */
 export function watch(
   { influxdb, reader }: Source,
@@ -40,6 +42,7 @@ export function watch(
   id: string,
   scope: Scope,
   say: (line: string) => void,
+  shape?: LoadProfile,
 ): Watch {
   const { url, database } = influxdb;
   const ask = (statements: string[]) =>
@@ -47,7 +50,9 @@ export function watch(
   const tell = (lines: string, policy = "") =>
     write({ url, ...writer, ...patience }, database, lines, policy);
 
-  let digest = new Digest(id);
+  const late = shape && firstIterationAt(shape);
+  const offered = shape && ((seconds: number) => rateAt(shape, seconds + late!));
+  let digest = new Digest(id, offered);
   /** What ended before it, in milliseconds since 1970, is in the digest. */
   let until = 0;
   /** When the newest request ended, by the clock of k6, and when it was seen, by ours. */
@@ -119,7 +124,7 @@ export function watch(
       await look(0).catch(() => undefined);
     },
     async again() {
-      digest = new Digest(id);
+      digest = new Digest(id, offered);
       until = 0;
       await look(0);
     },

@@ -114,7 +114,9 @@ export async function runLoadTest(
     summary.warnings.push(...strayOptions());
     await requireRetention(source, declared);
     const scope = hooksOf(declared).length > 0 ? testOnly(id) : run(id);
-    const watched = watch(source, credentials.writer, id, scope, say);
+    const { search, stages } = request.profile;
+    const shape = isOwn(request) && stages ? request.profile : undefined;
+    const watched = watch(source, credentials.writer, id, scope, say, shape);
     const observed = observe(() => executor.usage?.(), request.executor.kind === "kubernetes");
     const runPhase = async ({ profile, name = "", enough }: Partial<Phase>) => {
       const own = profile ? { ...request, profile } : request;
@@ -123,7 +125,6 @@ export async function runLoadTest(
       const prepared = { request: own, executor, declared, signal, scenarios, enough };
       return runK6(prepared, id, path.join(dir, name));
     };
-    const { search } = request.profile;
     const breaches: string[] = [];
     const k6: Ran = { ends: [], all: [], slips: [], cut: [] };
     let capacity: Capacity | undefined;
@@ -248,11 +249,13 @@ export async function runLoadTest(
         oneLine(`the run is not in the ledger, nor marked on the dashboard: ${message}`),
       ),
     );
-    const isKnown = request.script === ownScript || request.profile.search;
-    record(dir, summary, isKnown ? request.profile : undefined);
+    record(dir, summary, isOwn(request) ? request.profile : undefined);
     say(headline(summary));
   }
 }
+
+/** Whether k6 runs the profile: a script may bring a load of its own. */
+const isOwn = ({ script, profile }: RunRequest) => script === ownScript || profile.search;
 
 /** @throws what went wrong */
 function valueOf<T>(settled: PromiseSettledResult<T>): T {

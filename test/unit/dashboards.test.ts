@@ -8,7 +8,14 @@ import {
 import { panel, toldFigure, type ToldFigure, toldSoFar } from "../../dashboards/queries";
 import { alertRules } from "../../dashboards/alerts";
 import { runsDashboard } from "../../dashboards/runs";
-import { defaultProfile, defaultThresholds, durationSeconds, k6Options } from "../../k6/profile";
+import {
+  defaultProfile,
+  defaultThresholds,
+  durationSeconds,
+  k6Options,
+  parseStages,
+  withStages,
+} from "../../k6/profile";
 
 const args: CouponIssueDashboardArgs = {
   uid: "coupon-issue",
@@ -177,6 +184,23 @@ describe("the lines", () => {
     expect(rps.description).toContain("dashed line");
     expect(line(rps)).toEqual(["dashed", base, { color: "text", value: 1000 / 60 }]);
     expect(line(avg)).toEqual(["off", base]);
+  });
+
+  test("follow the shape of a load that has one", () => {
+    const shape = withStages(defaultProfile, parseStages("10s:10,10s:0")!);
+    const { panels } = couponIssueDashboard({ ...args, profile: shape });
+    expect(line(panels[3])).toEqual(["off", base]);
+    expect(panels[3].targets.at(-1)).toMatchObject({
+      refId: "E",
+      query: expect.stringContaining('SELECT last("offered_$__interval_ms")'),
+      alias: "offered, $tag_testid",
+    });
+    const dash = panels[3].fieldConfig.overrides.at(-1)!;
+    expect(dash.matcher).toEqual({ id: "byFrameRefID", options: "E" });
+    expect(dash.properties).toContainEqual({
+      id: "custom.lineStyle",
+      value: { fill: "dash", dash: [10, 10] },
+    });
   });
 
   test("are left out of RPS when the rate is not known", () => {

@@ -122,6 +122,25 @@ describe("a digest", () => {
   });
 });
 
+test("a digest tells what was offered in each interval, if it knows", () => {
+  const digest = new Digest(id, (seconds) => seconds * 10);
+  digest.add(
+    [
+      [1_000_500, 5],
+      [1_002_250, 7],
+    ],
+    0,
+    1_003_000,
+  );
+  const told = digest.takeNews().split("\n");
+  const offered = told.flatMap((line) => {
+    const [, rate] = /\boffered_1000=([\d.]+)/.exec(line) ?? [];
+    return rate ? [Number(rate)] : [];
+  });
+  // From the first request on: half a second of the first interval, all of the others.
+  expect(offered).toEqual([2.5, 10, 20]);
+});
+
 describe("a value by its rank", () => {
   const stored = (values: number[]) => {
     const inBounds = (low: number, high: number) =>
