@@ -197,7 +197,11 @@ describe("the pages", () => {
       const { page } = pages;
       await page.setViewportSize({ width: 1600, height: 1400 });
       await pages.open("/d/coupon-issue-runs?from=now-1h&to=now");
-      for (const title of ["p95 and p99 of runs", "RPS of runs", "Failed requests of runs"]) {
+      for (const title of [
+        "p95 and p99 of runs",
+        "RPS and capacity of runs",
+        "Failed requests of runs",
+      ]) {
         await pages.curve(title).waitFor();
       }
       const link = page.getByRole("link", { name: second.id });
