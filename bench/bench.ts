@@ -272,4 +272,4 @@ async function bench(bench: Bench) {
   console.log("\nwritten: docs/benchmarks.md");
 }
 
-void measureBy("bench", process.argv.slice(2), 5, bench);
+void measureBy("bench", process.argv.slice(2), 3, bench);

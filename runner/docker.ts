@@ -156,7 +156,8 @@ async function watchUsage(
       }
     }
   });
-  return () => stats.kill();
+  // Docker's command takes a polite signal for a wish.
+  return () => stats.kill("SIGKILL");
 }
 
 /** What differs between containers of k6. */

@@ -15,6 +15,7 @@ import { reasonOf } from "../runner/cluster";
 import { leastOf } from "../runner/needs";
 import { portIsFree, publishedBy } from "../runner/ports";
 import { otherThan } from "../runner/versions";
+import { dockerHost, isElsewhere } from "./docker-host";
 import { images } from "./images";
 
 /** One row: what was found, and if it will not do, how to get it. */
@@ -66,6 +67,13 @@ async function docker(memory: number): Promise<Prerequisite> {
       todo: "install it, https://docs.docker.com/get-docker",
       withoutIt,
     };
+  }
+  const host = dockerHost(process.env);
+  if (host && isElsewhere(host)) {
+    const todo =
+      "it is on another machine, whose ports are not those of this one: choose one of this machine, " +
+      "see docker context ls and DOCKER_HOST";
+    return { name, found: host, todo, withoutIt };
   }
   const told = await firstLine("docker", "info", "--format", "{{.ServerVersion}} {{.MemTotal}}");
   const [, version, has] = /^(\S+) (\d+)$/.exec(told ?? "") ?? [];

@@ -9,6 +9,7 @@ import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
 import { project } from "../config";
 import { readJson } from "../runner/verify";
+import { dockerHost } from "./docker-host";
 import type { Resource } from "./drift";
 import { type EngineEvent, errorsIn, eventsOf, nameOf, newEvents } from "./events";
 import { pulumiCommand } from "./prerequisites";
@@ -48,7 +49,11 @@ export class Pulumi {
   /** Whether this clone has worked on the stack before. */
   isKnown = () => fs.existsSync(this.stackFile);
 
-  /** Without a backend of the user's own, state is kept in this clone under a generated passphrase. */
+  /**
+   * Without a backend of the user's own, state is kept in this clone under a generated passphrase.
+   *
+   * @throws ConfigError when Docker's context is none
+   */
   selectBackend() {
     fs.mkdirSync(stateFolder, { recursive: true });
     const { env } = process;
@@ -66,6 +71,9 @@ export class Pulumi {
         env.PULUMI_CONFIG_PASSPHRASE_FILE = path.resolve(file);
       }
     }
+    // Pulumi's provider knows nothing of Docker's contexts.
+    const docker = dockerHost(env);
+    if (docker) env.DOCKER_HOST = docker;
     env.PULUMI_SKIP_UPDATE_CHECK ??= "true";
     // From Node.js 22.1 on: half of the time that Pulumi's packages take to load.
     env.NODE_COMPILE_CACHE ??= path.resolve("node_modules/.cache/node");
