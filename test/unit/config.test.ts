@@ -254,6 +254,21 @@ describe("a configuration", () => {
     });
   });
 
+  test("for a search has the search's profile, within the guard rails of a load", () => {
+    const search = (changed: Values) =>
+      parseConfig({ ...external, capacityTo: "20", ...changed }, process.cwd(), "capacity");
+    const { profile } = search({ stages: "10s:5" });
+    expect(profile).toMatchObject({ rate: 20, timeUnit: "1s", search: { from: 10, to: 20 } });
+    expect(() => search({ maxRate: "19" })).toThrow(
+      'configuration key "capacityTo" is "20": must be at most maxRate, which is 19',
+    );
+    expect(() => search({ maxDuration: "1m" })).toThrow(
+      'configuration key "capacityStep" is "15s": its 5 steps take 75 s in all, but maxDuration is 1m',
+    );
+    // No word of it where there is only a load.
+    expect(parsed({ maxRate: "17", maxDuration: "1m" }).profile.search).toBeUndefined();
+  });
+
   test.each(keys.filter((key) => defaults[key] !== "" || key === "target"))(
     "without %s is refused, and the refusal names it",
     (key) => {

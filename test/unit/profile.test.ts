@@ -9,10 +9,15 @@ import {
   iterationsOf,
   k6Options,
   loadInWords,
+  parseMaxRegression,
   parseStages,
   rateAt,
+  ratesOf,
+  regressionLimit,
   route,
   rules,
+  steady,
+  withSearch,
   withStages,
 } from "../../k6/profile";
 
@@ -276,5 +281,32 @@ describe("a shape", () => {
       ...{ executor: "ramping-arrival-rate", startRate: 0, timeUnit: "1s", stages },
       ...{ preAllocatedVUs: 100, maxVUs: 1000 },
     });
+  });
+});
+
+describe("a search for the capacity", () => {
+  const search = { from: 10, to: 20, growth: 20, step: "5s", hold: "10s" };
+
+  test("has steps that grow, by one a second at least, up to its end", () => {
+    expect(ratesOf(search)).toEqual([10, 12, 14, 17, 20]);
+    expect(ratesOf({ ...search, from: 1, to: 4, growth: 1 })).toEqual([1, 2, 3, 4]);
+    expect(ratesOf({ ...search, to: 10 })).toEqual([10]);
+  });
+
+  test("jumps from step to step, a second's iterations each, then holds one rate", () => {
+    const rising = withSearch({ ...defaultProfile, timeUnit: "1m" }, search);
+    expect(rising).toMatchObject({ timeUnit: "1s", rate: 20, duration: "25s", search });
+    expect([0.1, 4.9, 5.1, 24.9].map((at) => rateAt(rising, at))).toEqual([10, 10, 12, 20]);
+    expect(loadInWords(rising)).toBe("capacity from 10 to 20 per 1s");
+    const { timeUnit: _, ...others } = defaultProfile;
+    expect(steady(rising, 14, "10s")).toEqual({
+      ...{ ...others, timeUnit: "1s", rate: 14, duration: "10s" },
+    });
+  });
+
+  test("got worse where it found less", () => {
+    const [allowed] = parseMaxRegression("capacity 10%")!;
+    expect(regressionLimit(allowed, 200)).toBe(180);
+    expect(parseMaxRegression("capacity 100%")).toBeUndefined();
   });
 });
