@@ -123,12 +123,12 @@ describe("a generator", () => {
 });
 
 describe("a search for the capacity", () => {
-  const search = { from: 200, to: 2000, growth: 25, step: "3s", hold: "5s" };
+  const search = { from: 100, to: 1000, growth: 25, step: "3s", hold: "5s" };
   const profile = withSearch({ ...defaultProfile, preAllocatedVUs: 50, maxVUs: 1000 }, search);
   const thresholds = { ...defaultThresholds, p95Ms: 250, p99Ms: 1000 };
 
   test("finds a target's ceiling within a step", async () => {
-    const { summary, most, lines, dir } = await run(20, { profile, thresholds });
+    const { summary, most, lines, dir } = await run(40, { profile, thresholds });
     expect(summary.reason).toBeUndefined();
     const rates = ratesOf(search);
     const right = rates.findLastIndex((rate) => rate <= most);
@@ -142,20 +142,20 @@ describe("a search for the capacity", () => {
 
   test("of a script of its own goes by its default function", async () => {
     const { summary } = await run(
-      20,
+      40,
       { profile, thresholds },
       `import http from "k6/http";
       export const options = { vus: 1, duration: "1s", thresholds: { http_reqs: ["count<1"] } };
       export default () => http.get(__ENV.BASE_URL);`,
     );
     expect(summary.reason).toBeUndefined();
-    expect(summary.capacity).toBeGreaterThanOrEqual(313);
+    expect(summary.capacity).toBeGreaterThanOrEqual(156);
   }, 120_000);
 
   test("whose first step does not hold says so, and keeps what was measured", async () => {
     const { summary } = await run(100, { profile, thresholds });
     expect(summary.reason).toMatch(
-      /^the first step does not hold: at 200\/s p9[59] \S+ ms is over/,
+      /^the first step does not hold: at 100\/s p9[59] \S+ ms is over/,
     );
     expect(summary.requests).toBeGreaterThan(100);
     expect(summary.capacity).toBeUndefined();
@@ -164,7 +164,7 @@ describe("a search for the capacity", () => {
   test("whose generator is short says that it gave up, not the target", async () => {
     const others = burn();
     try {
-      const { summary } = await run(20, { profile, thresholds });
+      const { summary } = await run(40, { profile, thresholds });
       expect(summary.reason).toMatch(
         /^the generator gave up at \d+\/s, before the target did: \d+ cores of this machine were busy for \d+ % of that step/,
       );
