@@ -5,6 +5,7 @@ import { once } from "node:events";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { pathToFileURL } from "node:url";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { parse } from "yaml";
 import { project } from "../config";
@@ -62,7 +63,8 @@ export class Pulumi {
       if (env[name] === "" && !env.PULUMI_BACKEND_URL) delete env[name];
     }
     if (!env.PULUMI_ACCESS_TOKEN) {
-      env.PULUMI_BACKEND_URL ??= `file://./${stateFolder}`;
+      // A relative one would not do where the folder's path has a `%`, a `#` or a `?`.
+      env.PULUMI_BACKEND_URL ??= pathToFileURL(path.resolve(stateFolder)).href;
       if (env.PULUMI_CONFIG_PASSPHRASE === undefined && !env.PULUMI_CONFIG_PASSPHRASE_FILE) {
         const file = path.join(stateFolder, "passphrase");
         if (!fs.existsSync(file)) {
