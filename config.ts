@@ -36,7 +36,7 @@ import {
   publishedPort,
 } from "./runner/ports";
 import { type AlertContact, contactKeys } from "./runner/contacts";
-import { type Cluster, kubernetesName, stackOf } from "./runner/types";
+import { type Cluster, kubernetesName, stackOf, type TargetTls } from "./runner/types";
 import { root } from "./root";
 import { ConfigError, hours, Reader, type Values } from "./values";
 
@@ -61,7 +61,7 @@ export interface StackConfig {
         redisImage: string;
         nodeImage: string;
       }
-    | { kind: "external"; baseUrl: string };
+    | ({ kind: "external"; baseUrl: string } & TargetTls);
   /** Hosts that may be tested besides those that always may, see `hostIsAllowed`. */
   allowedHosts: string[];
   /** Whether destroying what holds data is refused. */
@@ -267,6 +267,7 @@ function readTarget(
     );
   }
 
+  const tls = readTls(read, inCluster);
   const kind = read.oneOf("target", "sample", "external");
   const baseUrl = read.text("baseUrl");
   if (kind === "sample") {
@@ -299,7 +300,36 @@ function readTarget(
       "with executor kubernetes it must be on a host that the pods reach, too",
     );
   }
-  return { target: { kind, baseUrl: url }, allowedHosts };
+  return { target: { kind, baseUrl: url, ...tls }, allowedHosts };
+}
+
+/** A target outside, as the runner wants it. */
+export const externalTarget = ({
+  baseUrl,
+  caFile,
+  insecureSkipTLSVerify,
+}: StackConfig["target"] & { kind: "external" }) => ({
+  ...{ url: baseUrl, version: "external", caFile, insecureSkipTLSVerify },
+});
+
+function readTls(read: Reader, inCluster: boolean): TargetTls {
+  const caFile = read.text("caFile");
+  const insecure = read.oneOf("insecureSkipTLSVerify", "false", "true") === "true";
+  if (inCluster && (caFile || insecure)) {
+    const key = caFile ? "caFile" : "insecureSkipTLSVerify";
+    read.refuse(
+      key,
+      "must be left out with executor kubernetes: k6 in pods trusts what its image does",
+    );
+  }
+  const isPem = () => /-----BEGIN CERTIFICATE-----/.test(fs.readFileSync(caFile, "utf8"));
+  if (caFile && !(fs.existsSync(caFile) && fs.statSync(caFile).isFile() && isPem())) {
+    read.refuse("caFile", "must be empty or the path of a PEM file with certificates");
+  }
+  return {
+    ...(caFile && { caFile }),
+    ...(insecure && { insecureSkipTLSVerify: true }),
+  };
 }
 
 function readScript(read: Reader, root: string): string {

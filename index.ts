@@ -8,6 +8,7 @@ import { LoadTest } from "./components/load-test";
 import { inDocker, stackNetwork } from "./components/service";
 import {
   containerName,
+  externalTarget,
   namespaceName,
   operatorName,
   parseConfig,
@@ -89,7 +90,7 @@ export = async () => {
           ...config.target,
           couponId: profile.couponId,
         })
-      : { url: config.target.baseUrl, version: "external" };
+      : externalTarget(config.target);
   const executor =
     config.executor.kind === "kubernetes"
       ? new (inCluster().K6Cluster)("k6-cluster", {

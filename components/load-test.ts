@@ -65,6 +65,8 @@ export class LoadTest extends pulumi.ComponentResource {
         podUrl: target.podUrl,
         health: target.health,
         version: target.version,
+        caFile: target.caFile,
+        insecureSkipTLSVerify: target.insecureSkipTLSVerify,
       },
       executor:
         executor.kind === "docker" ? { ...executor, network: executor.network.name } : executor,

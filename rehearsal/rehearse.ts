@@ -6,7 +6,7 @@ import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import type { StackConfig } from "../config";
+import { externalTarget, type StackConfig } from "../config";
 import { freePort } from "../runner/ports";
 import { charts, table } from "../runner/report";
 import { latestRun, runLoadTest, runsFolder } from "../runner/run";
@@ -55,7 +55,11 @@ export async function rehearse(config: StackConfig, signal: AbortSignal) {
       starvedGenerator: config.starvedGenerator,
       maxSeries: config.maxSeries,
       executor: { kind: "local", binary: parts.k6 },
-      target: { url: await startTarget(config, parts, folder, running, signal), version: "" },
+      target: {
+        ...(config.target.kind === "external" && externalTarget(config.target)),
+        url: await startTarget(config, parts, folder, running, signal),
+        version: "",
+      },
       allowedHosts: config.allowedHosts,
       influxdb: { url, database: "k6" },
     };

@@ -15,6 +15,7 @@ import {
   k6Environment,
   plainEnvironment,
   secretsFile,
+  trustedBy,
   versionOf,
 } from "./k6";
 import { k6Memory } from "./needs";
@@ -28,6 +29,7 @@ const exec = promisify(execFile);
 const folder = "/load-test";
 const out = `${folder}/out`;
 const ownFiles = { config: `${folder}/config.json`, secrets: `${folder}/secrets` };
+const caIn = `${folder}/ca.pem`;
 
 export function dockerExecutor(
   request: RunRequest,
@@ -69,7 +71,11 @@ export function dockerExecutor(
       ...args,
     );
     try {
-      const own = { "config.json": config, secrets: secretsFile(credentials) };
+      const { caFile } = request.target;
+      const ca: Record<string, string> = caFile
+        ? { "ca.pem": fs.readFileSync(caFile, "utf8") }
+        : {};
+      const own = { "config.json": config, secrets: secretsFile(credentials), ...ca };
       await copyIn(`${container}:${folder}`, files, own);
       const start = () => {
         const k6 = spawn("docker", ["start", "--attach", "--interactive", container]);
@@ -103,7 +109,10 @@ export function dockerExecutor(
       const { influxdbUrl, hosts, ...at } = await placeInDocker(request, image, network);
       const container = {
         ...{ id, network: at.network },
-        env: { ...k6Environment(out), ...goEnvironment(mebibytes) },
+        env: {
+          ...{ ...k6Environment(out), ...goEnvironment(mebibytes) },
+          ...trustedBy(request.target.caFile && caIn),
+        },
         args: k6Arguments(request, id, ownFiles, at.baseUrl),
         config: k6Config(request, credentials, influxdbUrl, hosts),
       };

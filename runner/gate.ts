@@ -1,7 +1,9 @@
 /** What must hold before load is made: the target answers, points can be written and read. */
 import { once } from "node:events";
+import * as fs from "node:fs";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { rootCertificates } from "node:tls";
 import { query, write } from "./influxdb";
 import { type Credentials, type Login, RunFailure, type RunRequest } from "./types";
 
@@ -57,6 +59,7 @@ async function requireAllowedRedirects(
   start: string,
   answer: Response,
   allowedHosts: string[],
+  ask: Ask,
 ): Promise<void> {
   let url = start;
   // As many as k6 follows.
@@ -64,22 +67,42 @@ async function requireAllowedRedirects(
     const location = answer.headers.get("location");
     if (answer.status < 300 || answer.status > 399 || !location) return;
     url = allowedRedirect(start, url, location, allowedHosts);
-    answer = await waitForAnswer(url, 5).catch((error) => {
+    answer = await waitForAnswer(url, 5, undefined, undefined, ask).catch((error) => {
       throw new RunFailure(`the target did not answer: ${error.message}`);
     });
   }
 }
 
+/** `fetch`, or one that trusts other certificates. */
+type Ask = typeof fetch;
+
+/** How a target is asked that may have certificates which this machine does not trust. */
+async function askBy({ caFile, insecureSkipTLSVerify }: RunRequest["target"]): Promise<Ask> {
+  if (!caFile && !insecureSkipTLSVerify) return fetch;
+  // Of Node.js' own, nothing can be told which certificates to trust.
+  const undici = await import("undici");
+  const ca = caFile ? [...rootCertificates, fs.readFileSync(caFile, "utf8")] : undefined;
+  const dispatcher = new undici.Agent({
+    connect: { ca, rejectUnauthorized: !insecureSkipTLSVerify },
+  });
+  return ((url: string, init: object) => undici.fetch(url, { ...init, dispatcher })) as Ask;
+}
+
+/** What says that a certificate is the trouble, which waiting does not change. */
+const isCertificate = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
+
 /**
  * Waits until `url` answers over HTTP, with any status; gives the answer, without its body.
  *
- * @throws RunFailure after `seconds` without an answer, or when `signal` fires
+ * @throws RunFailure after `seconds` without an answer, when `signal` fires, or at once where its
+ *   certificate is not trusted
  */
 export async function waitForAnswer(
   url: string,
   seconds: number,
   signal?: AbortSignal,
   accepts: (response: Response) => boolean = () => true,
+  ask: Ask = fetch,
 ): Promise<Response> {
   const deadline = Date.now() + seconds * 1000;
   let problem = "";
@@ -93,7 +116,7 @@ export async function waitForAnswer(
     while (Date.now() < deadline) {
       signal?.throwIfAborted();
       try {
-        const response = await fetch(url, {
+        const response = await ask(url, {
           redirect: "manual",
           signal: AbortSignal.timeout(Math.max(1, Math.min(patience, deadline - Date.now()))),
         });
@@ -105,6 +128,12 @@ export async function waitForAnswer(
           cause?: { code?: string; message?: string };
         };
         problem = cause?.code ?? cause?.message ?? message;
+        if (isCertificate.test(problem)) {
+          throw new RunFailure(
+            `the target ${url} has a certificate that is not trusted (${problem}): ` +
+              "set caFile to that of its authority, or insecureSkipTLSVerify=true",
+          );
+        }
         if (name === "TimeoutError") patience *= 2;
       }
       await sleep(200);
@@ -119,17 +148,14 @@ export async function waitForAnswer(
 export const askedByHttp = (url: string) => url.replace(/^ws/, "http");
 
 /** Waits until the target answers: over HTTP, or, if it speaks gRPC, by taking a connection. */
-async function answers(
-  url: string,
-  health: string | undefined,
-  allowedHosts: string[],
-  signal: AbortSignal,
-) {
+async function answers(target: RunRequest["target"], allowedHosts: string[], signal: AbortSignal) {
+  const { url, health } = target;
   if (url.startsWith("grpc:")) return waitForConnection(url, 30, signal);
   const start = askedByHttp(url);
   const ready = (response: Response) => !health || response.ok;
-  const answer = await waitForAnswer(start + (health ?? ""), 30, signal, ready);
-  if (!health) await requireAllowedRedirects(start, answer, allowedHosts);
+  const ask = await askBy(target);
+  const answer = await waitForAnswer(start + (health ?? ""), 30, signal, ready, ask);
+  if (!health) await requireAllowedRedirects(start, answer, allowedHosts, ask);
 }
 
 /** @throws RunFailure after `seconds` in which nobody took a connection, or when `signal` fires */
@@ -168,7 +194,7 @@ export async function gate(
   }
   // What pods of a cluster see may be another matter, so there the executor has one of them ask.
   if (request.executor.kind !== "kubernetes") {
-    await answers(url, health, request.allowedHosts, signal).catch((error) => {
+    await answers(target, request.allowedHosts, signal).catch((error) => {
       if (error instanceof RunFailure && /^the target /.test(error.message)) throw error;
       throw new RunFailure(`the target did not answer: ${error.message}`);
     });

@@ -27,6 +27,7 @@ export interface Files {
 /** The command line. It holds no secret: those are in the two files. */
 export const k6Arguments = (request: RunRequest, id: string, files: Files, baseUrl: string) => [
   ...["run", ...outputArguments(files.config), ...sourceArguments(files.secrets)],
+  ...(request.target.insecureSkipTLSVerify ? ["--insecure-skip-tls-verify"] : []),
   ...[...scriptArguments(request, id, baseUrl), "-"],
 ];
 
@@ -84,6 +85,10 @@ export const k6Environment = (out: string) => ({
   K6_WEB_DASHBOARD_EXPORT: `${out}/k6-report.html`,
   ...plainEnvironment,
 });
+
+/** Has k6, as any program in Go, trust what is in a file beside what its system trusts. */
+export const trustedBy = (file?: string): Record<string, string> =>
+  file ? { SSL_CERT_FILE: file } : {};
 
 /** What k6 has in its environment wherever it runs. */
 export const plainEnvironment = {

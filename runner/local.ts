@@ -12,6 +12,7 @@ import {
   k6Environment,
   localEnvironment,
   secretsFile,
+  trustedBy,
   versionOf,
 } from "./k6";
 import type { Credentials, Executor, RunRequest } from "./types";
@@ -22,7 +23,7 @@ export function localExecutor(
   binary: string,
 ): Executor {
   const script = path.resolve(request.script);
-  const baseUrl = request.target.url;
+  const { url: baseUrl, caFile } = request.target;
   const secrets = secretsFile(credentials);
   let running: number | undefined;
   const start = (args: string[], input: string, config = "", env = {}) =>
@@ -45,7 +46,7 @@ export function localExecutor(
         k6Arguments(request, id, openFiles, baseUrl),
         entry({ script, files }),
         k6Config(request, credentials, request.influxdb.url),
-        k6Environment(out),
+        { ...k6Environment(out), ...trustedBy(caFile && path.resolve(caFile)) },
       );
       running = k6.pid;
       return [await ended(k6, dir, signal, () => k6.kill("SIGINT"))];

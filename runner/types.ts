@@ -122,6 +122,14 @@ export interface Executor {
   usage?(): Promise<Usage | undefined> | Usage | undefined;
 }
 
+/** What a target's certificate may be, besides what the machine trusts. */
+export interface TargetTls {
+  /** PEM file of the authorities that have signed it, from the project's folder. */
+  caFile?: string;
+  /** Anything at all. */
+  insecureSkipTLSVerify?: boolean;
+}
+
 /** Everything a run needs but what is secret. */
 export interface RunRequest {
   stack: string;
@@ -147,7 +155,7 @@ export interface RunRequest {
    * `version` names what is tested, so that another version is tested again. `health` is a path
    * that answers well once the target is ready; without one, any answer will do.
    */
-  target: Address & { version: string; health?: string };
+  target: Address & { version: string; health?: string } & TargetTls;
   /** Hosts that the target may be on, or lead to, besides those that always may be. */
   allowedHosts: string[];
   influxdb: Address & { database: string };

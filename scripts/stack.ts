@@ -7,7 +7,14 @@
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { containerName, namespaceName, parseConfig, project, type StackConfig } from "../config";
+import {
+  containerName,
+  externalTarget,
+  namespaceName,
+  parseConfig,
+  project,
+  type StackConfig,
+} from "../config";
 import { drawn, ownScript } from "../k6/profile";
 import { removeLeftContainers } from "../runner/docker";
 import { waitForAnswer } from "../runner/gate";
@@ -107,8 +114,7 @@ const commands: Record<string, () => Promise<void>> = {
     const request: RunRequest = {
       ...{ ...recorded, script, scriptHash: scriptHash(script), scriptEnv, profile, thresholds },
       ...{ routeLimits, baseline, maxRegression, starvedGenerator, maxSeries, allowedHosts },
-      target:
-        config.target.kind === "external" ? { ...target, url: config.target.baseUrl } : target,
+      target: config.target.kind === "external" ? externalTarget(config.target) : target,
     };
     const credentials: Credentials = {
       writer: { username: "k6", password: password("influxdb-k6-password") },

@@ -1,6 +1,8 @@
 /** What a run tells besides the figures of all its requests: routes, generator, capacity. On real parts. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
+import * as https from "node:https";
+import type { AddressInfo } from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -172,4 +174,52 @@ describe("a search for the capacity", () => {
       for (const other of others) other.kill("SIGKILL");
     }
   }, 120_000);
+});
+
+describe("a target whose certificate nobody knows", () => {
+  let server: https.Server;
+  let certificate: string;
+  let url: string;
+
+  beforeAll(async () => {
+    if (!rig) return;
+    const [cert, key] = ["cert.pem", "key.pem"].map((name) => path.join(rig.folder, name));
+    const made = spawnSync("openssl", [
+      ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=target"],
+      ...["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+    ]);
+    if (made.status !== 0) return;
+    certificate = cert;
+    const options = { key: fs.readFileSync(key), cert: fs.readFileSync(cert) };
+    server = https.createServer(options, (_, response) => response.end("{}"));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  beforeEach((context) => context.skip(!server, "there is no openssl, or it makes no certificate"));
+  afterAll(() => server?.close().closeAllConnections());
+
+  const runWith = async (tls: RunRequest["target"] | object) => {
+    const store = await rig.store();
+    const target = { url, version: "", ...tls };
+    return rig.start(rig.request(store, url, { target }), store).ended;
+  };
+
+  test("is refused at once, with what to do", async () => {
+    const started = Date.now();
+    const { summary } = await runWith({});
+    expect(summary.reason).toBe(
+      `the target ${url} has a certificate that is not trusted (DEPTH_ZERO_SELF_SIGNED_CERT): ` +
+        "set caFile to that of its authority, or insecureSkipTLSVerify=true",
+    );
+    expect(Date.now() - started).toBeLessThan(15_000);
+  });
+
+  test.each(["caFile", "insecureSkipTLSVerify"])("is tested by %s", async (key) => {
+    const { summary } = await runWith(
+      key === "caFile" ? { caFile: certificate } : { insecureSkipTLSVerify: true },
+    );
+    expect(summary.reason).toBeUndefined();
+    expect(summary.requests).toBeGreaterThan(100);
+    expect(summary.failedRate).toBe(0);
+  });
 });
