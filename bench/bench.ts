@@ -1,8 +1,9 @@
 /**
  * `make bench`: this project against the guide it comes from, side by side in one run. Prints the
- * tables and writes docs/benchmarks.md; `QUICK=1` only shows that it works.
+ * tables and writes docs/benchmarks.md; `QUICK=1` only shows that it works, and
+ * `PART=long` only prints what comes of one part.
  *
- * Usage: bench.ts [QUICK=1]
+ * Usage: bench.ts [QUICK=1] [PART=rates|cardinality|panels|long|startup]
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -46,8 +47,10 @@ interface Goal {
 async function measure(bench: Bench) {
   const samples = await sampleK6(bench);
   const part = async <Figures>(
+    name: string,
     work: (bench: Bench, samples: Record<"guide" | "ours", Samples>) => Promise<Figures>,
   ): Promise<Part<Figures>> => {
+    if (bench.part && bench.part !== name) return { missing: "another part was asked for" };
     try {
       return await work(bench, samples);
     } catch (error) {
@@ -57,11 +60,11 @@ async function measure(bench: Bench) {
   };
   return {
     samples,
-    rates: await part(measureRates),
-    cardinality: await part(measureCardinality),
-    panels: await part(measurePanels),
-    long: await part(measureLong),
-    startup: await part(measureStartup),
+    rates: await part("rates", measureRates),
+    cardinality: await part("cardinality", measureCardinality),
+    panels: await part("panels", measurePanels),
+    long: await part("long", measureLong),
+    startup: await part("startup", measureStartup),
   };
 }
 
@@ -266,10 +269,12 @@ async function bench(bench: Bench) {
   }
   console.log("");
   console.log(columns(goals(results).map((goal) => [goal.goal, goal.result, inWords(goal)])));
-  if (bench.quick) return;
+  if (bench.quick || bench.part) return;
   const text = await document(bench, results, (Date.now() - started) / 60_000);
   await writeDocument("docs/benchmarks.md", `${text}\n`);
   console.log("\nwritten: docs/benchmarks.md");
 }
 
-void measureBy("bench", process.argv.slice(2), 3, bench);
+void measureBy("bench", process.argv.slice(2), 3, bench, [
+  ...["rates", "cardinality", "panels", "long", "startup"],
+]);
