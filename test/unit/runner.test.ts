@@ -8,7 +8,14 @@ import { buffer, text } from "node:stream/consumers";
 import * as tar from "tar-stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { run } from "../../dashboards/queries";
-import { defaultProfile, defaultThresholds, type Figures, rules } from "../../k6/profile";
+import {
+  defaultProfile,
+  defaultThresholds,
+  type Figures,
+  parseStages,
+  rules,
+  withStages,
+} from "../../k6/profile";
 import { type CountedMetric, type Counts } from "../../runner/counts";
 import { Digest } from "../../runner/digest";
 import { executorFor } from "../../runner/executor";
@@ -1465,6 +1472,16 @@ describe("a run", () => {
     const all = [of(), of({ A: "1" }), of({ A: "2" }), of({ B: "1" })];
     expect(new Set(all.map(({ scenario }) => scenario)).size).toBe(4);
     expect(new Set(all.map(({ profile }) => profile)).size).toBe(1);
+  });
+
+  test("is not comparable with those of another shape, though it be as long and as high", () => {
+    const of = (stages: string) => {
+      const profile = withStages(defaultProfile, parseStages(stages)!);
+      return identity({ scriptHash: "", profile }).profile;
+    };
+    const shapes = ["5s:10,5s:20", "5s:20,5s:10", "5s:20,5s:20"].map(of);
+    expect(new Set(shapes).size).toBe(3);
+    expect(of("5s:10,5s:20")).toBe(shapes[0]);
   });
 
   describe("in the ledger", () => {
