@@ -81,7 +81,7 @@ export class Pulumi {
     env.NODE_COMPILE_CACHE ??= path.resolve("node_modules/.cache/node");
     // `--event-log` is one of the flags that Pulumi keeps for tools.
     env.PULUMI_DEBUG_COMMANDS = "true";
-    this.dropStaleLocks();
+    if (this.dropStaleLocks() === 0) this.mendCheckpoint();
     fs.writeFileSync(this.log, "");
   }
 
@@ -89,11 +89,12 @@ export class Pulumi {
    * Removes locks of this clone's state that a killed Pulumi left: those of a process of this
    * machine that is no more.
    *
+   * @returns how many are left
    * @throws Failure when one does not say whose it is
    */
-  private dropStaleLocks() {
+  private dropStaleLocks(): number {
     const locks = path.join(stateFolder, ".pulumi/locks/organization", project, this.stack);
-    if (!fs.existsSync(locks)) return;
+    if (!fs.existsSync(locks)) return 0;
     // Beside each is a file of its attributes.
     const names = fs.readdirSync(locks).filter((name) => name.endsWith(".json"));
     for (const file of names.map((name) => path.join(locks, name))) {
@@ -105,6 +106,22 @@ export class Pulumi {
       }
       if (hostname === os.hostname() && !isAlive(pid)) fs.rmSync(file);
     }
+    return fs.readdirSync(locks).filter((name) => name.endsWith(".json")).length;
+  }
+
+  /**
+   * Takes the checkpoint of before where a Pulumi that was killed has torn the newest one: it writes
+   * that in place, and keeps the one before beside it.
+   */
+  private mendCheckpoint() {
+    const file = path.join(stateFolder, ".pulumi/stacks", project, `${this.stack}.json`);
+    const before = `${file}.bak`;
+    // Beside a stack that was removed there is one, too.
+    if (!fs.existsSync(file) || readJson(file) || !readJson(before)) return;
+    fs.copyFileSync(before, file);
+    console.log(
+      `the state of ${this.stack} was torn when Pulumi was killed; it is that of a step before\n`,
+    );
   }
 
   /** The resources in the stack's state, secrets in clear text; `undefined` if there is no stack. */

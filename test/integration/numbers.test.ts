@@ -288,11 +288,15 @@ describe.each([
     const cardinality = `SHOW SERIES EXACT CARDINALITY WHERE "testid" = '${run.summary.id}'`;
     const [measurements] = await run.ask(cardinality);
     const series = measurements
-      .filter(({ name }) => name !== queries.progressMeasurement)
+      .filter(
+        ({ name }) => ![queries.progressMeasurement, queries.routesMeasurement].includes(name),
+      )
       .map(({ values }) => Number(values[0][0]));
     const [[all]] = await run.ask("SHOW SERIES");
     const own = all.values.filter(([key]) =>
-      new RegExp(`^(?!k6_runs,|k6_progress,).*testid=${run.summary.id}`).test(String(key)),
+      new RegExp(`^(?!k6_runs,|k6_progress,|k6_routes,).*testid=${run.summary.id}`).test(
+        String(key),
+      ),
     );
     expect(own).toHaveLength(sum(series));
     expect(own.length, JSON.stringify(own)).toBeLessThanOrEqual(20);
@@ -463,8 +467,11 @@ describe.each([
     test("is the samples' in the result and in summary.json", () => {
       const result = JSON.parse(run.ended.stdout);
       expect(result).toMatchObject(printed());
-      const { thresholds, regressions, warnings, k6Version, ...shown } = run.summary;
+      const { thresholds, regressions, warnings, k6Version, ...rest } = run.summary;
+      const { routes, curve, generator: _, ...shown } = rest;
       expect(result).toEqual(shown);
+      expect(sum(routes!.map((each) => each.requests))).toBe(result.requests);
+      expect(sum(curve!.rps) * curve!.every).toBeGreaterThan(result.requests / 2);
       expect([regressions, warnings]).toEqual([[], []]);
       expect(k6Version).toMatch(/^v[12]\./);
 

@@ -182,7 +182,9 @@ describe.concurrent("a run", () => {
       "k6's user cannot write to InfluxDB: authorization failed",
     );
     expect(ended.summary.requests).toBeUndefined();
-    expect(fs.readdirSync(ended.dir).sort()).toEqual(["summary.json", "summary.md"]);
+    expect(fs.readdirSync(ended.dir).sort()).toEqual([
+      ...["report.html", "summary.json", "summary.md"],
+    ]);
   });
 
   test("does not start when InfluxDB does not know the reader's password", async ({ expect }) => {

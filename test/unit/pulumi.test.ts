@@ -3,7 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Failure, Pulumi } from "../../scripts/pulumi";
 
 const locks = ".state/.pulumi/locks/organization/coupon-load-test/dev";
@@ -69,4 +69,49 @@ test.each(["", '{"pid": 12'])("a torn lock (%s) is told in one line, and stays",
     ),
   );
   expect(fs.existsSync(lock)).toBe(true);
+});
+
+describe("a checkpoint that was torn", () => {
+  const file = ".state/.pulumi/stacks/coupon-load-test/dev.json";
+  const [torn, whole] = ['{"version":3,"check', '{"version":3}'];
+  const read = () => fs.readFileSync(file, "utf8");
+  let said: string[];
+
+  beforeEach(() => {
+    said = [];
+    vi.spyOn(console, "log").mockImplementation((text) => void said.push(text));
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(`${file}.bak`, whole);
+  });
+  afterEach(() => vi.restoreAllMocks());
+
+  test.each([torn, ""])("as %j is the one of before, which is said", (left) => {
+    fs.writeFileSync(file, left);
+    selectBackend();
+    expect(read()).toBe(whole);
+    expect(said).toEqual([
+      "the state of dev was torn when Pulumi was killed; it is that of a step before\n",
+    ]);
+  });
+
+  test("is left alone while another one writes it, or without a whole one of before", () => {
+    fs.writeFileSync(file, torn);
+    heldBy(process.pid);
+    selectBackend();
+    expect(read()).toBe(torn);
+    fs.rmSync(lock);
+    fs.writeFileSync(`${file}.bak`, torn);
+    selectBackend();
+    expect(read()).toBe(torn);
+    expect(said).toEqual([]);
+  });
+
+  test("is not one that is whole, nor one of a stack that was removed", () => {
+    fs.writeFileSync(file, '{"version":4}');
+    selectBackend();
+    expect(read()).toBe('{"version":4}');
+    fs.rmSync(file);
+    selectBackend();
+    expect(fs.existsSync(file)).toBe(false);
+  });
 });
