@@ -184,7 +184,7 @@ async function taken(bench: Bench, samples: Samples, rate: number): Promise<numb
 }
 
 /** How long it takes to judge so many requests, and InfluxDB's memory at its highest. */
-export async function judged(
+async function judged(
   bench: Bench,
   side: Side,
   samples: Samples,

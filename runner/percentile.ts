@@ -1,23 +1,16 @@
 /** An exact percentile of more values than anybody's memory holds: counted, narrowed down, and read. */
 import type { Scope } from "../dashboards/queries";
-import { inParts, type Range } from "./parts";
+import { inParts, most as mostInPart, type Range } from "./parts";
 import type { Source } from "./verify";
-
-/** What is within two bounds: how many values, the least and the most of them. */
-export interface Within {
-  count: number;
-  least: number;
-  most: number;
-}
 
 /** Durations that are stored, in milliseconds. */
 export interface Durations {
   /** How many are below a bound. */
   below(bound: number): Promise<number>;
-  /** What there is from `low` on and below `high`. */
-  within(low: number, high: number): Promise<Within>;
-  /** All of those. */
-  between(low: number, high: number): Promise<number[]>;
+  /** Those from `low` on and below `high`; `undefined` where they are more than about `enough`. */
+  between(low: number, high: number, enough: number): Promise<number[] | undefined>;
+  /** The least and the most of them. */
+  ends(low: number, high: number): Promise<[least: number, most: number]>;
 }
 
 /** k6's durations are whole nanoseconds. */
@@ -27,51 +20,51 @@ const finest = 1e-6;
 const few = 1_000_000;
 
 /**
- * The value with number `rank` in the order of all; the first has number 1. It takes two counts and a
+ * The value with number `rank` in the order of all; the first has number 1. It takes a count and a
  * reading where the bounds are right and few values are the same, and finds it otherwise, too.
  *
  * @param bounds where it should be
  */
 export async function valueAt(
   rank: number,
-  { below, within, between }: Durations,
+  { below, between, ends }: Durations,
   bounds: { low: number; high: number },
 ): Promise<number> {
   let { low, high } = bounds;
-  let [under, found] = await Promise.all([low > 0 ? below(low) : 0, within(low, high)]);
   for (;;) {
-    const { count, least, most } = found;
+    const [under, values] = await Promise.all([low > 0 ? below(low) : 0, between(low, high, few)]);
     if (under >= rank) {
       // It is below the bounds.
       [low, high] = [0, low];
-      [under, found] = [0, await within(low, high)];
-    } else if (under + count < rank) {
-      [low, high, under] = [high, Math.max(high * 2, 1), under + count];
-      found = await within(low, high);
-    } else if (most - least < finest / 2) {
-      return least;
-    } else if (count <= few) {
-      const values = await between(low, high);
+    } else if (!values) {
+      // Many may be the same, such as those of requests that could not connect.
+      const [least, most] = await ends(low, high);
+      if (most - least < finest / 2) {
+        const all = await below(most + finest);
+        if (all >= rank) return least;
+        [low, high] = [most + finest, Math.max(high, most + 2 * finest) * 2];
+        continue;
+      }
+      const middle = least + (most - least) / 2;
+      [low, high] = (await below(middle)) >= rank ? [least, middle] : [middle, most + finest];
+    } else if (under + values.length >= rank) {
       return values.sort((a, b) => a - b)[rank - under - 1];
     } else {
-      // Many may be the same, such as those of requests that could not connect.
-      const middle = least + (most - least) / 2;
-      const left = await within(least, middle);
-      if (under + left.count >= rank) [low, high, found] = [least, middle, left];
-      else {
-        [low, high, under] = [middle, most + finest, under + left.count];
-        found = await within(low, high);
-      }
+      [low, high] = [high, Math.max(high * 2, 1)];
     }
   }
 }
 
-/** A run's request durations in InfluxDB. */
+/**
+ * A run's request durations in InfluxDB.
+ *
+ * @param points how many the run has, about
+ * @param count how many of them are in the scope
+ */
 export function storedDurations(
   source: Source,
   scope: Scope,
-  range: Range,
-  points: number,
+  { range, points, count }: { range: Range; points: number; count: number },
 ): Durations {
   // InfluxQL knows no exponents.
   const number = (bound: number) => bound.toFixed(9);
@@ -86,19 +79,27 @@ export function storedDurations(
   const summed = (rows: unknown[][]) => rows.reduce((sum, [, count]) => sum + Number(count), 0);
   return {
     async below(bound) {
-      return summed(await ask(`count("value")`, `"value" < ${number(bound)}`));
+      // Of the slowest there are few, and InfluxDB counts what it has let through.
+      const others = await ask(`count("value")`, `"value" >= ${number(bound)}`);
+      return count - summed(others);
     },
-    async within(low, high) {
-      const what = `count("value"), min("value"), max("value")`;
-      const rows = await ask(what, inBounds(low, high));
-      return {
-        count: summed(rows),
-        least: rows.reduce((least, [, , value]) => Math.min(least, Number(value)), Infinity),
-        most: rows.reduce((most, [, , , value]) => Math.max(most, Number(value)), -Infinity),
-      };
+    async between(low, high, enough) {
+      const parts = Math.ceil(points / mostInPart);
+      const limit = Math.ceil((2 * enough) / Math.max(1, parts));
+      const asked = await inParts(source, range, points, (andTime) => [
+        `SELECT "value" FROM "http_req_duration" ` +
+          `WHERE ${scope.where} AND ${inBounds(low, high)}${andTime} LIMIT ${limit}`,
+      ]);
+      const rows = asked.map(([[series]]) => series?.values ?? []);
+      if (rows.some(({ length }) => length === limit)) return undefined;
+      return rows.flat().map(([, value]) => Number(value));
     },
-    async between(low, high) {
-      return (await ask(`"value"`, inBounds(low, high))).map(([, value]) => Number(value));
+    async ends(low, high) {
+      const [least, most] = await Promise.all(
+        ["min", "max"].map((end) => ask(`${end}("value")`, inBounds(low, high))),
+      );
+      const numbers = (rows: unknown[][]) => rows.map(([, value]) => Number(value));
+      return [Math.min(...numbers(least)), Math.max(...numbers(most))];
     },
   };
 }

@@ -52,7 +52,11 @@ export async function measureRoutes(
       if (ofParts.length === 1) return ofParts[0];
       // That of all is between those of the parts.
       const where = `${scope.where} AND "name" = ${literal(name)}`;
-      const stored = storedDurations(source, { ...scope, where }, range, points);
+      const stored = storedDurations(
+        source,
+        { ...scope, where },
+        { range, points, count: requests },
+      );
       const bounds = { low: Math.min(...ofParts), high: Math.max(...ofParts) + 1e-6 };
       return valueAt(nearestRank(p, requests), stored, bounds);
     };

@@ -96,7 +96,7 @@ export async function measure(
     if (!durations) return undefined;
     const { count } = durations;
     if (count <= quick) return (await firstValues(source, [durationPercentile(p, scope)]))[0].value;
-    const stored = storedDurations(source, scope, range, count);
+    const stored = storedDurations(source, scope, { range, points: count, count });
     return valueAt(nearestRank(p, count), stored, digest.around(p));
   };
   const [[request, iteration], p95, p99] = await Promise.all([
