@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { toldFigure, toldSoFar, run, type ToldFigure } from "../dashboards/queries";
 import type { Counts } from "../runner/counts";
+import { Digest, type Request } from "../runner/digest";
 import { query } from "../runner/influxdb";
 import { watch } from "../runner/progress";
 import { measure } from "../runner/verify";
@@ -195,13 +196,27 @@ async function judged(
   const from = Math.floor(Date.now() / 1000) * 1000 - (requests / rate) * 1000;
   try {
     bench.say(`long: ${side}, verdict of ${number(requests)} requests`);
-    await writePoints(bench, store, samples, { requests, users: 1000, only, from, rate });
+    // What a runner that has watched knows.
+    const id = runOf(samples);
+    const digest = new Digest(id);
+    const seen = (lines: string[]) => {
+      const durations = lines.flatMap(
+        (line) => /^http_req_duration.* value=([\d.e+-]+)/.exec(line)?.[1] ?? [],
+      );
+      digest.add(
+        durations.map((each): Request => [from, Number(each)]),
+        0,
+        from,
+      );
+    };
+    const points = { requests, users: 1000, only, from, rate };
+    await writePoints(bench, store, samples, side === "ours" ? { ...points, seen } : points);
     const started = performance.now();
     if (side === "guide") {
       const whole = `SELECT percentile("value", 95) FROM "http_req_duration"`;
       await query({ ...store.admin, seconds: 600 }, whole, "k6");
     } else {
-      await judge(store, samples, requests, { from, to: Date.now() });
+      await judge(store, id, digest, requests, { from, to: Date.now() });
     }
     const seconds = (performance.now() - started) / 1000;
     return [number(seconds, 1), number(peakMegabytes(store))];
@@ -212,11 +227,11 @@ async function judged(
 
 async function judge(
   store: Store,
-  samples: Samples,
+  id: string,
+  digest: Digest,
   requests: number,
   range: { from: number; to: number },
 ) {
-  const id = runOf(samples);
   const source = { influxdb: { url: store.url, database: "k6" }, ...store.credentials };
   const counts: Counts = {
     durationMs: requests,
@@ -225,16 +240,7 @@ async function judge(
       http_reqs: { type: "counter", values: { count: requests } },
     },
   };
-  // What a runner that has watched knows; these points have the durations of a sample, over and over.
-  const durations = samples
-    .get("http_req_duration")!
-    .map((pieces) => Number(/value=([\d.e+-]+)/.exec(pieces.join(""))![1]))
-    .sort((a, b) => a - b);
-  const around = (p: number) => {
-    const told = durations[Math.floor((durations.length * p) / 100)];
-    return { low: told * 0.999 - 0.001, high: told * 1.001 + 0.001 };
-  };
-  const asked = { counts, incomplete: new Set<string>(), range, digest: { around } };
+  const asked = { counts, incomplete: new Set<string>(), range, digest };
   const { figures } = await measure(source, run(id), asked);
   if (figures.requests !== requests || !figures.p95Ms) throw new Error("not all is stored");
 }

@@ -64,6 +64,8 @@ export interface Points {
   /** When the first request ends, in milliseconds since 1970, and how many end a second. */
   from: number;
   rate: number;
+  /** Sees the lines of each request to InfluxDB. */
+  seen?: (lines: string[]) => void;
 }
 
 export interface Written {
@@ -90,7 +92,7 @@ export async function writePoints(
   bench: Bench,
   store: Store,
   samples: Samples,
-  { requests, users, only, from, rate }: Points,
+  { requests, users, only, from, rate, seen }: Points,
   stopAfterRefusal = Infinity,
 ): Promise<Written> {
   const measurements = [...samples].filter(([name]) => only?.includes(name) ?? true);
@@ -115,6 +117,7 @@ export async function writePoints(
           lines.push(varied(pieces[index % pieces.length].join(user)) + time);
         }
       }
+      seen?.(lines);
       const body = lines.join("\n");
       written.points += lines.length;
       written.bytes += body.length;

@@ -3,8 +3,9 @@
  * that Grafana may draw. Durations are kept as counts in a histogram, so a run of any length takes the
  * same memory, and a figure of ten hours is as quick as one of a second.
  */
-import { build } from "hdr-histogram-js";
+import { Int32Histogram } from "hdr-histogram-js";
 import { allRoutes, progressMeasurement } from "../dashboards/queries";
+import type { Bucket } from "./percentile";
 
 /** The lengths that Grafana's `$__interval` may have, from 1 s on, in seconds (its `roundInterval`). */
 const minutes = [1, 2, 5, 10, 15, 20, 30].map((each) => each * 60);
@@ -28,12 +29,12 @@ class Tally {
   count = 0;
   private sum = 0;
   // In microseconds, three digits of each. Of one size, which adds them up quickly.
-  private readonly histogram = build({ highestTrackableValue: 3_600_000_000 });
+  private readonly histogram = new Int32Histogram(1, 3_600_000_000, 3);
 
   add(duration: number) {
     this.count += 1;
     this.sum += duration;
-    this.histogram.recordValue(Math.round(duration * 1000));
+    this.histogram.recordValue(microseconds(duration));
   }
 
   addAll(other: Tally) {
@@ -53,6 +54,21 @@ class Tally {
     return this.histogram.getValueAtPercentile((100 * (rank - 0.5)) / this.count) / 1000;
   }
 
+  bucket(p: number): Bucket {
+    const rank = nearestRank(p, this.count);
+    const each = this.histogram.recordedValuesIterator;
+    each.reset();
+    let at = each.next();
+    while (at.totalCountToThisValue < rank) at = each.next();
+    const { valueIteratedTo: value, countAtValueIteratedTo: within } = at;
+    return {
+      low: leastMilliseconds(this.histogram.lowestEquivalentValue(value)),
+      high: leastMilliseconds(this.histogram.highestEquivalentValue(value) + 1),
+      below: at.totalCountToThisValue - within,
+      within,
+    };
+  }
+
   told(seconds: number): Told {
     const { count, sum } = this;
     return {
@@ -61,6 +77,12 @@ class Tally {
     };
   }
 }
+
+/** Rounds a duration in milliseconds to microseconds. k6 has whole nanoseconds, and a half is one of them. */
+const microseconds = (duration: number) => Math.floor((Math.round(duration * 1e6) + 500) / 1000);
+
+/** What all durations of so many microseconds and more are above, and all others below. */
+const leastMilliseconds = (microseconds: number) => (microseconds * 1000 - 500.5) / 1e6;
 
 /** Which of `count` values in their order is their percentile `p`: the first has number 1. */
 export const nearestRank = (p: number, count: number) =>
@@ -103,10 +125,9 @@ export class Digest {
     return this.requests === 0 ? 0 : this.whole.percentile(95);
   }
 
-  /** Where percentile `p` of all durations is, in milliseconds, if no request came late. */
-  around(p: number) {
-    const told = this.requests === 0 ? 1 : this.whole.percentile(p);
-    return { low: told * 0.999 - 0.001, high: told + 0.001 };
+  /** Where percentile `p` of all durations is, if no request came late; `undefined` before the first. */
+  bucket(p: number): Bucket | undefined {
+    return this.requests === 0 ? undefined : this.whole.bucket(p);
   }
 
   /**

@@ -3,12 +3,24 @@ import type { Scope } from "../dashboards/queries";
 import { inParts, most as mostInPart, type Range } from "./parts";
 import type { Source } from "./verify";
 
+/** From `low` on and below `high`, in milliseconds. */
+export interface Bounds {
+  low: number;
+  high: number;
+}
+
+/** What a histogram has counted: how many durations are below its bounds, and how many within. */
+export interface Bucket extends Bounds {
+  below: number;
+  within: number;
+}
+
 /** Durations that are stored, in milliseconds. */
 export interface Durations {
   /** How many are below a bound. */
   below(bound: number): Promise<number>;
-  /** Those from `low` on and below `high`; `undefined` where they are more than about `enough`. */
-  between(low: number, high: number, enough: number): Promise<number[] | undefined>;
+  /** Those within any of the bounds; `undefined` where they are more than about `enough`. */
+  within(bounds: Bounds[], enough: number): Promise<number[] | undefined>;
   /** The least and the most of them. */
   ends(low: number, high: number): Promise<[least: number, most: number]>;
 }
@@ -20,6 +32,28 @@ const finest = 1e-6;
 const few = 1_000_000;
 
 /**
+ * The values with these numbers in the order of all, by a single reading: each in the bucket of a
+ * histogram of the same values.
+ *
+ * @returns `undefined` where the buckets have too many values, or others than are stored
+ */
+export async function valuesIn(
+  ranks: number[],
+  { within }: Durations,
+  buckets: Bucket[],
+): Promise<number[] | undefined> {
+  if (buckets.reduce((sum, bucket) => sum + bucket.within, 0) > few) return undefined;
+  const values = await within(buckets, few);
+  if (!values) return undefined;
+  const sorted = values.sort((a, b) => a - b);
+  const found = buckets.map(({ low, high, ...counted }, at) => {
+    const inside = sorted.filter((each) => each >= low && each < high);
+    return inside.length === counted.within ? inside[ranks[at] - counted.below - 1] : undefined;
+  });
+  return found.every((each) => each !== undefined) ? found : undefined;
+}
+
+/**
  * The value with number `rank` in the order of all; the first has number 1. It takes a count and a
  * reading where the bounds are right and few values are the same, and finds it otherwise, too.
  *
@@ -27,12 +61,14 @@ const few = 1_000_000;
  */
 export async function valueAt(
   rank: number,
-  { below, between, ends }: Durations,
-  bounds: { low: number; high: number },
+  { below, within, ends }: Durations,
+  { low, high }: Bounds,
 ): Promise<number> {
-  let { low, high } = bounds;
   for (;;) {
-    const [under, values] = await Promise.all([low > 0 ? below(low) : 0, between(low, high, few)]);
+    const [under, values] = await Promise.all([
+      low > 0 ? below(low) : 0,
+      within([{ low, high }], few),
+    ]);
     if (under >= rank) {
       // It is below the bounds.
       [low, high] = [0, low];
@@ -68,8 +104,8 @@ export function storedDurations(
 ): Durations {
   // InfluxQL knows no exponents.
   const number = (bound: number) => bound.toFixed(9);
-  const inBounds = (low: number, high: number) =>
-    `"value" >= ${number(low)} AND "value" < ${number(high)}`;
+  const inBounds = ({ low, high }: Bounds) =>
+    `("value" >= ${number(low)} AND "value" < ${number(high)})`;
   const ask = async (what: string, condition: string) => {
     const answers = await inParts(source, range, points, (andTime) => [
       `SELECT ${what} FROM "http_req_duration" WHERE ${scope.where} AND ${condition}${andTime}`,
@@ -83,12 +119,12 @@ export function storedDurations(
       const others = await ask(`count("value")`, `"value" >= ${number(bound)}`);
       return count - summed(others);
     },
-    async between(low, high, enough) {
+    async within(bounds, enough) {
       const parts = Math.ceil(points / mostInPart);
       const limit = Math.ceil((2 * enough) / Math.max(1, parts));
       const asked = await inParts(source, range, points, (andTime) => [
         `SELECT "value" FROM "http_req_duration" ` +
-          `WHERE ${scope.where} AND ${inBounds(low, high)}${andTime} LIMIT ${limit}`,
+          `WHERE ${scope.where} AND (${bounds.map(inBounds).join(" OR ")})${andTime} LIMIT ${limit}`,
       ]);
       const rows = asked.map(([[series]]) => series?.values ?? []);
       if (rows.some(({ length }) => length === limit)) return undefined;
@@ -96,7 +132,7 @@ export function storedDurations(
     },
     async ends(low, high) {
       const [least, most] = await Promise.all(
-        ["min", "max"].map((end) => ask(`${end}("value")`, inBounds(low, high))),
+        ["min", "max"].map((end) => ask(`${end}("value")`, inBounds({ low, high }))),
       );
       const numbers = (rows: unknown[][]) => rows.map(([, value]) => Number(value));
       return [Math.min(...numbers(least)), Math.max(...numbers(most))];

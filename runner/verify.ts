@@ -14,7 +14,7 @@ import { type Counts, pointsOf } from "./counts";
 import { type Digest, nearestRank } from "./digest";
 import { canBeNamed, identifier, query, type Series } from "./influxdb";
 import { inParts, type Range } from "./parts";
-import { storedDurations, valueAt } from "./percentile";
+import { storedDurations, valueAt, valuesIn } from "./percentile";
 import type { Login, RunRequest } from "./types";
 
 /** What a file has as JSON; `undefined` if it is not there, or torn by the end of who wrote it. */
@@ -66,7 +66,7 @@ const quick = 1_000_000;
  * @param counts what k6 counted
  * @param incomplete metrics that are not all stored
  * @param range where the run's points are
- * @param digest where its percentiles should be
+ * @param digest of the run's requests; it need not know all of them
  */
 export async function measure(
   source: Source,
@@ -76,7 +76,12 @@ export async function measure(
     incomplete,
     range,
     digest,
-  }: { counts: Counts; incomplete: Set<string>; range: Range; digest: Pick<Digest, "around"> },
+  }: {
+    counts: Counts;
+    incomplete: Set<string>;
+    range: Range;
+    digest: Pick<Digest, "requests" | "bucket">;
+  },
 ): Promise<{ figures: Figures; startedAt?: Date; endedAt?: Date }> {
   const metrics = [...new Set(Object.values(metricOf))];
   const points = pointsOf(counts, metrics);
@@ -92,17 +97,23 @@ export async function measure(
   };
   const requests = totalOf("http_reqs")?.sum;
   const durations = totalOf("http_req_duration");
-  const percentile = async (p: number) => {
-    if (!durations) return undefined;
+  const percentiles = async (ps: number[]) => {
+    if (!durations) return [];
     const { count } = durations;
-    if (count <= quick) return (await firstValues(source, [durationPercentile(p, scope)]))[0].value;
+    if (count <= quick) {
+      const asked = ps.map((p) => durationPercentile(p, scope));
+      return (await firstValues(source, asked)).map(({ value }) => value);
+    }
     const stored = storedDurations(source, scope, { range, points: count, count });
-    return valueAt(nearestRank(p, count), stored, digest.around(p));
+    const ranks = ps.map((p) => nearestRank(p, count));
+    const buckets = ps.map((p) => digest.bucket(p) ?? { low: 0, high: 1, below: 0, within: 0 });
+    const isWhole = digest.requests === count;
+    const known = isWhole ? await valuesIn(ranks, stored, buckets) : undefined;
+    return known ?? Promise.all(ranks.map((rank, at) => valueAt(rank, stored, buckets[at])));
   };
-  const [[request, iteration], p95, p99] = await Promise.all([
+  const [[request, iteration], [p95, p99]] = await Promise.all([
     firstValues(source, [firstRequest(scope), firstIteration(scope)]),
-    percentile(95),
-    percentile(99),
+    percentiles([95, 99]),
   ]);
   const { durationMs } = counts;
   const all: Figures = {

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { run } from "../../dashboards/queries";
 import { Digest, intervalLengths, nearestRank, type Request } from "../../runner/digest";
 import { inParts } from "../../runner/parts";
-import { valueAt } from "../../runner/percentile";
+import { type Bounds, valueAt, valuesIn } from "../../runner/percentile";
 import { closeServers, credentials, id, serve } from "../support/run";
 
 afterEach(closeServers);
@@ -113,9 +113,11 @@ describe("a digest", () => {
         digest.add(all, 0, Math.floor(all.at(-1)![0] / 1000) * 1000 + 1000);
         const durations = all.map(([, duration]) => duration);
         for (const p of [95, 99]) {
-          const { low, high } = digest.around(p);
+          const { low, high, below, within } = digest.bucket(p)!;
           expect(percentile(p, durations)).toBeGreaterThanOrEqual(low);
           expect(percentile(p, durations)).toBeLessThan(high);
+          expect(durations.filter((each) => each < low).length).toBe(below);
+          expect(durations.filter((each) => each < high).length).toBe(below + within);
         }
       }),
     );
@@ -147,8 +149,10 @@ describe("a value by its rank", () => {
       values.filter((each) => each >= low && each < high);
     return {
       below: async (bound: number) => values.filter((each) => each < bound).length,
-      between: async (low: number, high: number, enough: number) => {
-        const found = inBounds(low, high);
+      within: async (bounds: Bounds[], enough: number) => {
+        const found = values.filter((each) =>
+          bounds.some(({ low, high }) => each >= low && each < high),
+        );
         return found.length > enough ? undefined : found;
       },
       ends: async (low: number, high: number): Promise<[number, number]> => {
@@ -177,6 +181,29 @@ describe("a value by its rank", () => {
         expect(await valueAt(rank, stored(all), bounds)).toBe(sorted[rank - 1]);
       }),
     );
+  });
+
+  test("is found in a digest's buckets by one reading, unless they are of other values", async () => {
+    const times = fc.array(fc.integer({ min: 0, max: 3e6 }), { minLength: 1, maxLength: 300 });
+    await fc.assert(
+      fc.asyncProperty(times, async (all) => {
+        const durations = all.map((halves) => halves * 0.0005);
+        const digest = new Digest(id);
+        digest.add(
+          durations.map((each): Request => [start, each]),
+          0,
+          start + 1000,
+        );
+        const ranks = [95, 99].map((p) => nearestRank(p, all.length));
+        const buckets = [95, 99].map((p) => digest.bucket(p)!);
+        const exact = [95, 99].map((p) => percentile(p, durations));
+        expect(await valuesIn(ranks, stored(durations), buckets)).toEqual(exact);
+        const others = stored([...durations, exact[0]]);
+        expect(await valuesIn(ranks, others, buckets)).toBeUndefined();
+      }),
+    );
+    const many = { low: 0, high: 1, below: 0, within: 2_000_000 };
+    expect(await valuesIn([1], stored([0.5]), [many])).toBeUndefined();
   });
 
   test("is found among more than are read at once, and when all are the same", async () => {
