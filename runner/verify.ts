@@ -1,10 +1,12 @@
 /** The run's figures as computed from the stored points. */
 import * as fs from "node:fs";
 import {
+  droppedIterations,
   durationPercentile,
   firstIteration,
   firstRequest,
   progressMeasurement,
+  requestCount,
   run,
   type Scope,
   totals,
@@ -84,16 +86,19 @@ export async function measure(
   },
 ): Promise<{ figures: Figures; startedAt?: Date; endedAt?: Date }> {
   const metrics = [...new Set(Object.values(metricOf))];
+  const averaged = ["http_req_duration", "http_req_failed", "checks"];
   const points = pointsOf(counts, metrics);
-  const parts = await inParts(source, range, points, (andTime) => [
-    totals(metrics, { where: scope.where + andTime }),
-  ]);
+  const parts = await inParts(source, range, points, (andTime) => {
+    const part = { where: scope.where + andTime };
+    // Each aggregate is a pass over all points, so of counters nothing but the sum is asked for.
+    return [totals(averaged, part), requestCount(part), droppedIterations(part)];
+  });
   const totalOf = (metric: string) => {
-    const rows = parts.flatMap(([all]) => all.filter(({ name }) => name === metric));
+    const rows = parts.flatMap((all) => all.flat().filter(({ name }) => name === metric));
     const [sum, count] = [1, 2].map((at) =>
       rows.reduce((total, { values: [row] }) => total + Number(row[at]), 0),
     );
-    return count > 0 ? { sum, count, mean: sum / count } : undefined;
+    return rows.length > 0 ? { sum, count, mean: sum / count } : undefined;
   };
   const requests = totalOf("http_reqs")?.sum;
   const durations = totalOf("http_req_duration");
