@@ -4,6 +4,9 @@ import * as path from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { parseConfig } from "../../config";
+import { defaultThresholds, type Figures, rules } from "../../k6/profile";
+import { table } from "../../runner/report";
+import type { Summary } from "../../runner/types";
 import { mirrorList } from "../../scripts/mirror-list";
 import { explained, isOf, messages, pages } from "../../scripts/reference";
 import { readSettings } from "../../scripts/settings";
@@ -85,6 +88,30 @@ describe.each(["README.md", "README.ko.md"])("%s", (file) => {
     const named = rows(file, "Key", "키").flatMap(([keys]) => unquoted(keys).split(", "));
     expect(named.filter((key) => !(key in declared))).toEqual([]);
   });
+});
+
+test("README.md shows a verdict as it is printed", () => {
+  const [, shown] = /^```text\n(run .*?)\n\ndashboard /ms.exec(read("README.md"))!;
+  const [, id] = /^run (\S+): passed/.exec(shown)!;
+  const number = (label: string) => Number(new RegExp(`\\b${label} +([\\d.]+)`).exec(shown)![1]);
+  const share = (label: string) => number(label) / 100;
+  const measured: Figures = {
+    ...{ p99Ms: number("p99"), p95Ms: number("p95"), avgMs: number("average") },
+    ...{ rps: number("RPS"), requests: number("requests(?=.*>=)") },
+    ...{ failedRate: share("failed requests"), checksRate: share("passed checks") },
+    droppedIterations: number("dropped iterations"),
+  };
+  const summary: Summary = {
+    ...{ id, verdict: "passed", regressions: [], warnings: [], startedAt: "", ...measured },
+    thresholds: rules(defaultThresholds).map((rule) => ({
+      ...{ ...rule, value: measured[rule.figure], passed: true },
+    })),
+    generator: {
+      ...{ cores: 2, k6Cores: number("k6"), storeCores: number("InfluxDB") },
+      ...{ machine: share("machine"), lateMs: 0, short: 0 },
+    },
+  };
+  expect(shown).toBe(table(summary));
 });
 
 describe("the two READMEs", () => {
