@@ -29,13 +29,13 @@ export NO_PROXY := $(subst $() $(),$(.comma),$(.no_proxies))
 export no_proxy := $(NO_PROXY)
 
 help: ## List the commands
-	@echo 'make <command> [STACK=dev] [key=value ...]   (keys: see README.md)'; echo
+	@echo 'make <command> [STACK=dev] [key=value ...]   (keys: see docs/configuration.md)'; echo
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile | expand -t 16
 
-up: node_modules/.installed ## Provision the stack, run the load test if it is due, show the verdict
+up: node_modules/.installed ## Start the stack, run the load test if it is due, show the verdict
 	$(.stack)
 
-preview: node_modules/.installed ## Show what `make up` would change
+preview: node_modules/.installed ## Show what `make up` would change, and whether the test would run
 	$(.stack)
 
 load: node_modules/.installed ## Run the load test again; nothing else changes
@@ -44,41 +44,41 @@ load: node_modules/.installed ## Run the load test again; nothing else changes
 capacity: node_modules/.installed ## Find the highest rate that the target keeps within its limits
 	$(.stack)
 
-drift: node_modules/.installed ## Name what was changed by hand; make up puts it back
+drift: node_modules/.installed ## Show what was changed by hand; `make up` puts it back
 	$(.stack)
 
-rotate: node_modules/.installed ## Change every generated password; no data is lost, no test runs
+rotate: node_modules/.installed ## Replace every generated password; no data is lost, no test runs
 	$(.stack)
 
-backup: node_modules/.installed ## Save the points and what was made in Grafana by hand, in backups/
+backup: node_modules/.installed ## Save all points, and what people made in Grafana, in backups/
 	$(.stack)
 
-restore: node_modules/.installed ## Put a backup into a stack that is up: make restore FROM=<archive>
+restore: node_modules/.installed ## Put a backup into a running stack: make restore FROM=<archive>
 	$(.stack)
 
-destroy: node_modules/.installed ## Remove everything that `make up` made, except runs/
+destroy: node_modules/.installed ## Remove everything that `make up` made, except runs/ and backups/
 	$(.stack)
 
-rehearse: node_modules/.installed ## Run the same test without Docker and Pulumi: all parts as local processes
+rehearse: node_modules/.installed ## Run the same test without Docker and Pulumi, as local processes
 	@node launch.js scripts/rehearse.ts $(call .quote,$(value STACK)) $(.settings)
 
-compare: node_modules/.installed ## Show two runs side by side: make compare A=<id> B=<id>
+compare: node_modules/.installed ## Compare two runs: make compare A=<id> B=<id>
 	$(.stack)
 
 password: node_modules/.installed ## Show Grafana's login
 	$(.stack)
 
-mirror-list: node_modules/.installed ## List what a closed network must have mirrored for the stack
+mirror-list: node_modules/.installed ## List what a closed network must mirror for the stack
 	$(.stack)
 
 test: node_modules/.installed-with-peers ## Check types and format, run every test this machine can run
 	@npm run --silent check
 	@npx vitest run
 
-bench: node_modules/.installed ## Measure against the guide's script, tags, queries and containers
+bench: node_modules/.installed ## Measure this project against the guide, into docs/benchmarks.md
 	@node launch.js bench/bench.ts $(.settings)
 
-scale: node_modules/.installed ## Measure what one InfluxDB takes and k6 gives, alone and with others
+scale: node_modules/.installed ## Measure how far one machine and one InfluxDB go, into docs/scale.md
 	@node launch.js bench/scale.ts $(.settings)
 
 node_modules/.installed: package.json package-lock.json

@@ -63,11 +63,11 @@ export class FaultTable {
 
 const introduction = `# Reliability
 
-What happens when a part fails. Each row is a test that brought the fault about on the real parts and saw the outcome; the tests wrote this file:
+What happens when a part fails. Each row is a test that caused the fault on the real parts and saw what came of it. The tests wrote this file:
 
 \`\`\`sh
 RELIABILITY=docs/reliability.md npx vitest run test/integration/faults.test.ts test/e2e/faults.test.ts test/e2e/kubernetes.test.ts
 \`\`\`
 
-"Seen" is the last line of \`make\` or of the run, or the figure that tells; what differs from machine to machine is in angle brackets. "Points lost" counts points that InfluxDB had taken before the fault and no longer has after it, where the test counted them. Requests whose points never got to InfluxDB are named by the line itself: the run fails, since its figures would be those of a part of it.
+"Seen" is the last line of \`make\` or of the run, or the figure that shows the outcome. What differs from machine to machine is in angle brackets. "Points lost" counts points that InfluxDB had before the fault and no longer has after it, where the test counted them. It does not count requests whose points never reached InfluxDB: those fail the run, and the line names them.
 `;
